@@ -1,0 +1,1 @@
+//! Slices in, slices out: the arithmetic kernels of asmr.
