@@ -1,0 +1,148 @@
+//! Activation sharing by the angle-sum identity, and its gradient.
+//!
+//! A cell's features are one row `[sin u | cos u]`; a digit tuple's are one row `[cos m | sin m]` of a table.
+//! The child of both has the activation `sin(u + m) = sin u · cos m + cos u · sin m`: two multiply-adds per
+//! neuron and no sine.
+
+use crate::isa::{kernel, mul_add};
+
+/// One child cell: which row of features it comes from and which row of the digit table it adds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Child {
+    /// Row of the parent's features.
+    pub parent: u32,
+    /// Row of the digit table.
+    pub tuple: u32,
+}
+
+kernel! {
+    /// `out[r] = sin u[parent] ∘ cos m[tuple] + cos u[parent] ∘ sin m[tuple]` for each child r.
+    ///
+    /// `features` is `n × 2·width` (`[sin u | cos u]`), `table` is `K × 2·width` (`[cos m | sin m]`), `out` is
+    /// `children.len() × width`.
+    ///
+    /// # Panics
+    /// When a slice is too short, or a child names a row that is not there.
+    pub fn expand = expand_body(
+        width: usize,
+        children: &[Child],
+        features: &[f32],
+        table: &[f32],
+        out: &mut [f32],
+    )
+}
+
+#[inline(always)]
+fn expand_body<const FUSED: bool>(
+    width: usize,
+    children: &[Child],
+    features: &[f32],
+    table: &[f32],
+    out: &mut [f32],
+) {
+    for (child, out) in children.iter().zip(out.chunks_exact_mut(width)) {
+        let (sin_u, cos_u) = features[child.parent as usize * 2 * width..][..2 * width].split_at(width);
+        let (cos_m, sin_m) = table[child.tuple as usize * 2 * width..][..2 * width].split_at(width);
+        for j in 0..width {
+            out[j] = mul_add::<FUSED>(sin_u[j], cos_m[j], cos_u[j] * sin_m[j]);
+        }
+    }
+}
+
+kernel! {
+    /// The gradient of [`expand`], folded back to parents and digit tuples: with
+    /// `dphase = dz[r] ∘ (cos u ∘ cos m − sin u ∘ sin m)`, adds `dphase` to row `parent` of `d_phase` and to row
+    /// `tuple` of `d_table`.
+    ///
+    /// `dz` is `children.len() × width`, `d_phase` is `n × width`, `d_table` is `K × width`.
+    ///
+    /// # Panics
+    /// When a slice is too short, or a child names a row that is not there.
+    pub fn fold = fold_body(
+        width: usize,
+        children: &[Child],
+        features: &[f32],
+        table: &[f32],
+        dz: &[f32],
+        d_phase: &mut [f32],
+        d_table: &mut [f32],
+    )
+}
+
+#[allow(clippy::too_many_arguments, reason = "the kernel's own arguments")]
+#[inline(always)]
+fn fold_body<const FUSED: bool>(
+    width: usize,
+    children: &[Child],
+    features: &[f32],
+    table: &[f32],
+    dz: &[f32],
+    d_phase: &mut [f32],
+    d_table: &mut [f32],
+) {
+    for (child, dz) in children.iter().zip(dz.chunks_exact(width)) {
+        let (parent, tuple) = (child.parent as usize, child.tuple as usize);
+        let (sin_u, cos_u) = features[parent * 2 * width..][..2 * width].split_at(width);
+        let (cos_m, sin_m) = table[tuple * 2 * width..][..2 * width].split_at(width);
+        let d_phase = &mut d_phase[parent * width..][..width];
+        let d_table = &mut d_table[tuple * width..][..width];
+        for j in 0..width {
+            let cosine = mul_add::<FUSED>(cos_u[j], cos_m[j], -(sin_u[j] * sin_m[j]));
+            let d = dz[j] * cosine;
+            d_phase[j] += d;
+            d_table[j] += d;
+        }
+    }
+}
+
+kernel! {
+    /// The gradient of the features with respect to their phase: `d_phase[r] += d_sin ∘ cos u − d_cos ∘ sin u`.
+    ///
+    /// `features` and `d_features` are `rows × 2·width`, `d_phase` is `rows × width`.
+    ///
+    /// # Panics
+    /// When a slice is too short.
+    pub fn fold_features = fold_features_body(
+        rows: usize,
+        width: usize,
+        features: &[f32],
+        d_features: &[f32],
+        d_phase: &mut [f32],
+    )
+}
+
+#[inline(always)]
+fn fold_features_body<const FUSED: bool>(
+    rows: usize,
+    width: usize,
+    features: &[f32],
+    d_features: &[f32],
+    d_phase: &mut [f32],
+) {
+    for r in 0..rows {
+        let (sin_u, cos_u) = features[r * 2 * width..][..2 * width].split_at(width);
+        let (d_sin, d_cos) = d_features[r * 2 * width..][..2 * width].split_at(width);
+        let d_phase = &mut d_phase[r * width..][..width];
+        for j in 0..width {
+            d_phase[j] += mul_add::<FUSED>(d_sin[j], cos_u[j], -(d_cos[j] * sin_u[j]));
+        }
+    }
+}
+
+kernel! {
+    /// `sums[j] += Σ_r rows[r, j]`, rows in order.
+    ///
+    /// # Panics
+    /// When `rows` is not a whole number of rows of `sums.len()`.
+    pub fn add_column_sums = add_column_sums_body(rows: &[f32], sums: &mut [f32])
+}
+
+#[inline(always)]
+fn add_column_sums_body<const FUSED: bool>(rows: &[f32], sums: &mut [f32]) {
+    assert!(rows.len().is_multiple_of(sums.len()), "whole rows");
+    for row in rows.chunks_exact(sums.len()) {
+        for (s, &x) in sums.iter_mut().zip(row) {
+            *s += x;
+        }
+    }
+}
