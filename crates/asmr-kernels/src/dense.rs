@@ -43,7 +43,9 @@ impl Packed {
         self.columns = columns;
         self.panels.clear();
         self.panels.resize(columns.div_ceil(PANEL) * inner * PANEL, 0.0);
-        for (panel, j0) in self.panels.chunks_exact_mut((inner * PANEL).max(1)).zip((0..columns).step_by(PANEL)) {
+        for (panel, j0) in
+            self.panels.chunks_exact_mut((inner * PANEL).max(1)).zip((0..columns).step_by(PANEL))
+        {
             let n = PANEL.min(columns - j0);
             if column_stride == 1 {
                 for (p, row) in panel.chunks_exact_mut(PANEL).enumerate() {
@@ -145,7 +147,7 @@ fn matmul_body<const FUSED: bool>(
                                     sum[..n].copy_from_slice(&out[(i + r) * out_stride + j0..][..n]);
                                 }
                             }
-                            let sums = tile::<FUSED, $r>(&lines, panel, sums);
+                            tile::<FUSED, $r>(&lines, panel, &mut sums);
                             for (r, sum) in sums.iter().enumerate() {
                                 out[(i + r) * out_stride + j0..][..n].copy_from_slice(&sum[..n]);
                             }
@@ -167,24 +169,22 @@ fn matmul_body<const FUSED: bool>(
 }
 
 /// `sums[r][j] += Σ_p lines[r][p] · panel[p][j]`, all sums in registers.
+#[allow(clippy::needless_range_loop, reason = "indices let the compiler keep all sums in registers")]
 #[inline(always)]
-fn tile<const FUSED: bool, const R: usize>(
-    lines: &[&[f32]; R],
-    panel: &[f32],
-    sums: [[f32; PANEL]; R],
-) -> [[f32; PANEL]; R] {
-    let mut sums = sums;
+fn tile<const FUSED: bool, const R: usize>(lines: &[&[f32]; R], panel: &[f32], sums: &mut [[f32; PANEL]; R]) {
     let depth = panel.len() / PANEL;
     let lines: [&[f32]; R] = std::array::from_fn(|r| &lines[r][..depth]);
-    for (p, b) in panel.chunks_exact(PANEL).enumerate() {
-        for (sum, line) in sums.iter_mut().zip(&lines) {
-            let a = line[p];
-            for (s, &b) in sum.iter_mut().zip(b) {
-                *s = mul_add::<FUSED>(a, b, *s);
+    let mut s = *sums;
+    for p in 0..depth {
+        let b: &[f32; PANEL] = panel[p * PANEL..].first_chunk().expect("depth rows");
+        for r in 0..R {
+            let a = lines[r][p];
+            for j in 0..PANEL {
+                s[r][j] = mul_add::<FUSED>(a, b[j], s[r][j]);
             }
         }
     }
-    sums
+    *sums = s;
 }
 
 /// Scratch of [`matmul_transposed`]; reuse it between calls.
@@ -253,7 +253,7 @@ fn matmul_transposed_body<const FUSED: bool>(
                 for (i, sum) in sums.iter_mut().enumerate().take(m) {
                     sum[..n].copy_from_slice(&out[(b * ROWS + i) * n_right + j0..][..n]);
                 }
-                let sums = outer_tile::<FUSED>(block, &scratch.right, sums);
+                outer_tile::<FUSED>(block, &scratch.right, &mut sums);
                 for (i, sum) in sums.iter().enumerate().take(m) {
                     out[(b * ROWS + i) * n_right + j0..][..n].copy_from_slice(&sum[..n]);
                 }
@@ -263,19 +263,19 @@ fn matmul_transposed_body<const FUSED: bool>(
 }
 
 /// `sums[i][j] += Σ_r left[r][i] · right[r][j]`, all sums in registers.
+#[allow(clippy::needless_range_loop, reason = "as in `tile`")]
 #[inline(always)]
-fn outer_tile<const FUSED: bool>(
-    left: &[f32],
-    right: &[f32],
-    sums: [[f32; PANEL]; ROWS],
-) -> [[f32; PANEL]; ROWS] {
-    let mut sums = sums;
-    for (a, b) in left.chunks_exact(ROWS).zip(right.chunks_exact(PANEL)) {
-        for (sum, &a) in sums.iter_mut().zip(a) {
-            for (s, &b) in sum.iter_mut().zip(b) {
-                *s = mul_add::<FUSED>(a, b, *s);
+fn outer_tile<const FUSED: bool>(left: &[f32], right: &[f32], sums: &mut [[f32; PANEL]; ROWS]) {
+    let depth = left.len() / ROWS;
+    let mut s = *sums;
+    for r in 0..depth {
+        let a: &[f32; ROWS] = left[r * ROWS..].first_chunk().expect("depth rows");
+        let b: &[f32; PANEL] = right[r * PANEL..].first_chunk().expect("depth rows");
+        for i in 0..ROWS {
+            for j in 0..PANEL {
+                s[i][j] = mul_add::<FUSED>(a[i], b[j], s[i][j]);
             }
         }
     }
-    sums
+    *sums = s;
 }

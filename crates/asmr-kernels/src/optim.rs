@@ -44,7 +44,10 @@ fn adam_body<const FUSED: bool>(
     weights: &mut [f32],
 ) {
     let n = gradient.len();
-    assert!(first.len() == n && second.len() == n && weights.len() == n, "one moment and gradient per weight");
+    assert!(
+        first.len() == n && second.len() == n && weights.len() == n,
+        "one moment and gradient per weight"
+    );
     for i in 0..n {
         let g = gradient[i] * step.gradient_scale;
         let m = mul_add::<FUSED>(step.beta1, first[i], (1.0 - step.beta1) * g);

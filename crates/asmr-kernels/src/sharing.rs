@@ -1,6 +1,6 @@
 //! Activation sharing by the angle-sum identity, and its gradient.
 //!
-//! A cell's features are one row `[sin u | cos u]`; a digit tuple's are one row `[cos m | sin m]` of a table.
+//! A cell's features are one row `[sin u | cos u]`; a digit tuple's are one row `[sin m | cos m]` of a table.
 //! The child of both has the activation `sin(u + m) = sin u · cos m + cos u · sin m`: two multiply-adds per
 //! neuron and no sine.
 
@@ -18,7 +18,7 @@ pub struct Child {
 kernel! {
     /// `out[r] = sin u[parent] ∘ cos m[tuple] + cos u[parent] ∘ sin m[tuple]` for each child r.
     ///
-    /// `features` is `n × 2·width` (`[sin u | cos u]`), `table` is `K × 2·width` (`[cos m | sin m]`), `out` is
+    /// `features` is `n × 2·width` (`[sin u | cos u]`), `table` is `K × 2·width` (`[sin m | cos m]`), `out` is
     /// `children.len() × width`.
     ///
     /// # Panics
@@ -42,7 +42,7 @@ fn expand_body<const FUSED: bool>(
 ) {
     for (child, out) in children.iter().zip(out.chunks_exact_mut(width)) {
         let (sin_u, cos_u) = features[child.parent as usize * 2 * width..][..2 * width].split_at(width);
-        let (cos_m, sin_m) = table[child.tuple as usize * 2 * width..][..2 * width].split_at(width);
+        let (sin_m, cos_m) = table[child.tuple as usize * 2 * width..][..2 * width].split_at(width);
         for j in 0..width {
             out[j] = mul_add::<FUSED>(sin_u[j], cos_m[j], cos_u[j] * sin_m[j]);
         }
@@ -83,7 +83,7 @@ fn fold_body<const FUSED: bool>(
     for (child, dz) in children.iter().zip(dz.chunks_exact(width)) {
         let (parent, tuple) = (child.parent as usize, child.tuple as usize);
         let (sin_u, cos_u) = features[parent * 2 * width..][..2 * width].split_at(width);
-        let (cos_m, sin_m) = table[tuple * 2 * width..][..2 * width].split_at(width);
+        let (sin_m, cos_m) = table[tuple * 2 * width..][..2 * width].split_at(width);
         let d_phase = &mut d_phase[parent * width..][..width];
         let d_table = &mut d_table[tuple * width..][..width];
         for j in 0..width {

@@ -1,1 +1,31 @@
-//! Placeholder.
+//! Signals in and out of files, and how close one signal is to another.
+//!
+//! When to use what:
+//!
+//! * [`read_image`] turns a picture file into a [`Signal`](asmr::signal::Signal), in the file's own sample type and
+//!   channel count. It recognises the format from the content, applies the EXIF orientation, and stays inside
+//!   [`Limits`]. [`read_image_from`] does the same from anything that can be read and sought (bytes in memory).
+//! * [`check_writable`] says, before any long computation, whether a path's format can hold a signal;
+//!   [`write_image`] writes it. Nothing is ever dropped or rounded to make a signal fit.
+//! * [`write_npy`] writes any array of floats (volumes, audio, video, unclipped network outputs).
+//! * [`write_atomically`] is for every other file a program makes: the file is there whole, or not at all.
+//! * [`mse`], [`psnr_db`], [`ssim`] and [`max_abs_error`] compare two signals of one shape.
+//!
+//! Every failure is a [`MediaError`] or [`MetricError`]: one sentence with the path, the actual value, what is
+//! accepted and what to do. [`MediaError::is_write_failure`] separates "the disk failed" from "bad input".
+#![forbid(unsafe_code)]
+
+mod complete;
+mod error;
+mod image_read;
+mod image_write;
+mod metrics;
+mod npy;
+mod write;
+
+pub use error::MediaError;
+pub use image_read::{Limits, read_image, read_image_from};
+pub use image_write::{JPEG_QUALITY, PictureFormat, check_writable, write_image};
+pub use metrics::{MetricError, max_abs_error, mse, psnr_db, psnr_db_of_mse, ssim};
+pub use npy::write_npy;
+pub use write::write_atomically;

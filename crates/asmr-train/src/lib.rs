@@ -1,1 +1,4 @@
-//! Placeholder.
+//! Fitting activation-sharing networks to signals.
+#![forbid(unsafe_code)]
+
+pub mod gradient;

@@ -1,11 +1,16 @@
 //! Activation-sharing multi-resolution coordinate networks (ASMR, ICLR 2024).
 #![forbid(unsafe_code)]
 
+pub mod anglesum;
 pub mod cost;
 pub mod file;
+pub mod inference;
 pub mod interchange;
+pub mod modulation;
 pub mod network;
+mod parallel;
 pub mod partition;
 pub mod planner;
 pub mod reference;
 pub mod signal;
+pub mod walk;

@@ -137,7 +137,8 @@ impl NetworkConfig {
         if !(self.omega_0 > 0.0 && self.omega_0 <= 10_000.0) {
             return Err(NetworkError::Omega(self.omega_0));
         }
-        let n: u128 = self.shapes().iter().map(|(_, s, _)| s.iter().map(|&x| x as u128).product::<u128>()).sum();
+        let n: u128 =
+            self.shapes().iter().map(|(_, s, _)| s.iter().map(|&x| x as u128).product::<u128>()).sum();
         if n > MAX_PARAMS as u128 {
             return Err(NetworkError::TooManyParams(n));
         }
@@ -167,7 +168,11 @@ impl NetworkConfig {
                 Modulator::Nonlinear => {
                     let h = MODULATOR_WIDTH;
                     for (j, fan_in) in [(0, axes), (1, h)] {
-                        shapes.push((format!("modulators.{i}.model.net.{j}.linear.weight"), vec![h, fan_in], role));
+                        shapes.push((
+                            format!("modulators.{i}.model.net.{j}.linear.weight"),
+                            vec![h, fan_in],
+                            role,
+                        ));
                         shapes.push((format!("modulators.{i}.model.net.{j}.linear.bias"), vec![h], role));
                     }
                     shapes.push((format!("modulators.{i}.model.last_layer.linear.weight"), vec![d, h], role));

@@ -86,7 +86,9 @@ pub enum PartitionError {
         levels: usize,
     },
     /// Axes with different numbers of levels.
-    #[error("axis {axis} has {levels} bases and axis 0 has {expected}; all axes need the same number of levels")]
+    #[error(
+        "axis {axis} has {levels} bases and axis 0 has {expected}; all axes need the same number of levels"
+    )]
     UnequalLevels {
         /// Which axis.
         axis: usize,
@@ -106,7 +108,9 @@ pub enum PartitionError {
         base: usize,
     },
     /// The bases do not reach the extent.
-    #[error("the bases {bases:?} of axis {axis} reach {product} of its {extent} samples; their product must be at least the extent")]
+    #[error(
+        "the bases {bases:?} of axis {axis} reach {product} of its {extent} samples; their product must be at least the extent"
+    )]
     TooShort {
         /// Which axis.
         axis: usize,
@@ -128,7 +132,9 @@ pub enum PartitionError {
         extent: usize,
     },
     /// A level with more digit tuples than a table may have rows.
-    #[error("level {level} has {tuples} digit tuples (the product of its bases over all axes); at most {MAX_TUPLES} are allowed, so spread the bases over more levels")]
+    #[error(
+        "level {level} has {tuples} digit tuples (the product of its bases over all axes); at most {MAX_TUPLES} are allowed, so spread the bases over more levels"
+    )]
     Tuples {
         /// Which level.
         level: usize,
@@ -136,7 +142,9 @@ pub enum PartitionError {
         tuples: u128,
     },
     /// Text that is not bases.
-    #[error("'{0}' is not a base; write bases as whole numbers, ',' between levels and ';' between axes, as in \"4,4,4,8;4,4,6,8\"")]
+    #[error(
+        "'{0}' is not a base; write bases as whole numbers, ',' between levels and ';' between axes, as in \"4,4,4,8;4,4,6,8\""
+    )]
     Syntax(String),
 }
 

@@ -1,1 +1,539 @@
-//! Choosing a partition.
+//! Choosing a partition and a width: from extents, and optionally a depth, a width or a cost, to bases.
+//!
+//! Use [`plan`] whenever nobody has named bases; a partition made by hand goes straight to [`Partition::new`].
+//!
+//! The bases of each axis are found by a small search of their own against targets shared by all axes. Let `S_l`
+//! be the wanted side of a cell of level l in samples (its logarithm, base 2), the same on every axis, and
+//! `V(S) = Σ_axis min(S, log2 extent)` the logarithm of the samples in such a cell. [`block_samples_log2`] fixes
+//! the last level's block, `V(S_{L-2})`; from there `V` climbs to the whole grid in equal steps, so that every
+//! level but the last has about the same number of digit tuples. An axis much shorter than the others is one
+//! cell wide at the coarse levels and gets base 1 there. Integer bases near these targets are then chosen
+//! from the finest level to the coarsest, `rest ← ceil(rest / base)`, which never leaves a whole unused cell;
+//! a bounded list of the best partial choices is kept. What decides, in this order: little padding (steep
+//! past [`PADDING_KNEE`]), bases near their targets, larger bases at coarser levels.
+
+use thiserror::Error;
+
+use crate::cost::Cost;
+use crate::network::{Modulator, NetworkConfig, NetworkError};
+use crate::partition::{MAX_LEVELS, MIN_LEVELS, Partition, PartitionError};
+use crate::signal::{MAX_AXES, MAX_EXTENT};
+
+/// Width of a network when neither a width nor a cost is asked for and the signal is large enough for it.
+pub const DEFAULT_WIDTH: usize = 256;
+/// The smallest width chosen by default.
+pub const MIN_DEFAULT_WIDTH: usize = 16;
+/// The largest width chosen to use up a cost budget.
+pub const MAX_BUDGET_WIDTH: usize = 4096;
+/// Widths chosen here are multiples of this (the smallest width a cost budget can force, too).
+pub const WIDTH_STEP: usize = 8;
+/// The most levels chosen by default, unless digit tables need more.
+pub const MAX_DEFAULT_LEVELS: usize = 12;
+/// By number of axes minus one: bits (doublings of the number of cells) per level that the default depth aims at.
+pub const BITS_PER_LEVEL: [f64; MAX_AXES] = [3.5, 3.0, 3.5, 4.0];
+/// By number of axes minus one: samples of the last level's block that bases aim at, as bits. 20 samples of
+/// audio, 8×8 of a picture, 4×4×4 of a video or a volume.
+pub const BLOCK_BITS: [f64; MAX_AXES] = [4.32, 6.0, 6.0, 6.0];
+/// The largest block, in bits, that a cost budget makes the planner try.
+const MAX_BLOCK_BITS: f64 = 14.0;
+/// Padding of one axis, as a part of its extent, up to which padding is cheap; beyond, it outweighs almost
+/// everything. On more than 3 axes it is smaller, so that 3 % of the grid stays the aim.
+pub const PADDING_KNEE: f64 = 0.01;
+
+/// Partial choices of bases kept per level.
+const BEAM: usize = 128;
+/// Bases tried per partial choice where a range is wide (divisors of the rest are always tried).
+const SAMPLED_BASES: usize = 16;
+/// Bases tried lie within this many doublings of the target.
+const REACH_BITS: f64 = 1.6;
+/// The score counts whole millionths, so that ties are ties on every machine.
+const UNIT: f64 = 1e6;
+/// Score of one bit (a doubling) of padding below and above the knee; a squared bit of distance from a base's
+/// target scores 1.
+const PADDING_WEIGHT: [f64; 2] = [60.0, 800.0];
+/// Score of any padding at all.
+const ANY_PADDING: f64 = 0.25;
+/// Extents below this may be padded by [`SMALL_EXTENT_KNEE`] samples: a single one may be past any percentage.
+const SMALL_EXTENT: u64 = 64;
+/// The knee of small extents, in samples.
+const SMALL_EXTENT_KNEE: f64 = 2.0;
+/// Weight, per axis of the grid, of the last block's distance from its target.
+const BLOCK_WEIGHT: f64 = 0.75;
+/// Further weight of a last block below its target: it multiplies the costliest layer, a larger one does not.
+const SMALL_BLOCK_WEIGHT: f64 = 1.5;
+/// Preference for larger bases at coarser levels, as in the partitions published for pictures.
+const COARSE_WEIGHT: f64 = 0.02;
+/// Weight of the distance of cells' sides from what is wanted, where levels are many.
+const SIDE_WEIGHT: f64 = 0.25;
+/// Levels are many when they leave fewer bits than this per axis and level.
+const DEEP_BITS: f64 = 0.99;
+
+/// What a plan must fit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlanRequest {
+    /// Samples along each axis, slowest first; 1 to 4 axes of 1 to 2^31.
+    pub extents: Vec<usize>,
+    /// Values per sample, 1 to 64.
+    pub channels: usize,
+    /// Levels, 2 to 32; `None`: [`default_levels`].
+    pub levels: Option<usize>,
+    /// Width; `None`: [`DEFAULT_WIDTH`] or what the signal or the budget allows.
+    pub width: Option<usize>,
+    /// The most multiply-adds per sample a decode may execute ([`Cost::mac_exec`]); above 0.
+    pub mac_budget: Option<f64>,
+    /// How digits modulate.
+    pub modulator: Modulator,
+    /// Factor inside every sine.
+    pub omega_0: f32,
+}
+
+impl PlanRequest {
+    /// A request that leaves everything to the defaults: linear modulator, `omega_0` 30.
+    #[must_use]
+    pub fn new(extents: &[usize], channels: usize) -> Self {
+        Self {
+            extents: extents.to_vec(),
+            channels,
+            levels: None,
+            width: None,
+            mac_budget: None,
+            modulator: Modulator::Linear,
+            omega_0: 30.0,
+        }
+    }
+
+    /// The network that this request and a plan describe.
+    fn config(&self, partition: Partition, width: usize) -> NetworkConfig {
+        NetworkConfig {
+            partition,
+            channels: self.channels,
+            width,
+            omega_0: self.omega_0,
+            modulator: self.modulator,
+        }
+    }
+}
+
+/// What was chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The grid and its bases.
+    pub partition: Partition,
+    /// Neurons of each sine layer.
+    pub width: usize,
+}
+
+impl Plan {
+    /// The network this plan describes, with the request's channels, modulator and `omega_0`.
+    #[must_use]
+    pub fn into_config(self, request: &PlanRequest) -> NetworkConfig {
+        request.config(self.partition, self.width)
+    }
+}
+
+/// Why there is no plan.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum PlanError {
+    /// The extents are no grid.
+    #[error(transparent)]
+    Partition(#[from] PartitionError),
+    /// The channels, width or `omega_0` are no network's, or the network has too many weights.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// A number of levels no partition has.
+    #[error(
+        "{0} levels asked for; a partition has {MIN_LEVELS} to {MAX_LEVELS}; leave levels out to have them chosen"
+    )]
+    Levels(usize),
+    /// Too few levels for so large a grid: a level's digit table would be too large.
+    #[error(
+        "{levels} levels are too few for extents {extents:?}: a level's digit table would be too large; use {needed} to {MAX_LEVELS} levels"
+    )]
+    TooFewLevels {
+        /// Levels asked for.
+        levels: usize,
+        /// The fewest levels that work.
+        needed: usize,
+        /// The extents.
+        extents: Vec<usize>,
+    },
+    /// A budget that is no positive number.
+    #[error("a budget of {0} MAC/sample; it must be a finite number above 0")]
+    Budget(f64),
+    /// Nothing fits the budget.
+    #[error(
+        "a budget of {budget} MAC/sample cannot be met: the cheapest network found (width {width}, {levels} levels) \
+         executes {:.1} MAC/sample; raise the budget to that, or allow a smaller width", (minimum * 10.0).ceil() / 10.0
+    )]
+    BudgetTooSmall {
+        /// The budget, MAC/sample.
+        budget: f64,
+        /// What the cheapest network found executes, MAC/sample; as a budget it is met.
+        minimum: f64,
+        /// That network's width.
+        width: usize,
+        /// That network's levels.
+        levels: usize,
+    },
+}
+
+/// Chooses bases and a width. Deterministic, bounded (a few milliseconds at the most common shapes), and valid
+/// for any extents.
+///
+/// * **Levels** as asked for, or [`default_levels`] — more where a digit table would be too large.
+/// * **Bases** as the module's documentation says.
+/// * **Width** as asked for. Otherwise, without a budget, the largest multiple of 16 up to [`DEFAULT_WIDTH`]
+///   with no more weights than the signal has values, and at least [`MIN_DEFAULT_WIDTH`].
+/// * **Budget**: a ceiling on [`Cost::mac_exec`]. The preferred bases are kept and the width is the largest
+///   multiple of [`WIDTH_STEP`] up to [`MAX_BUDGET_WIDTH`] within the budget and with no more weights than the
+///   signal has values (up to [`MIN_DEFAULT_WIDTH`] the latter does not bind). If no width fits, or a width was
+///   asked for and is too dear, the last block doubles (and doubles again), which divides the costliest layer's
+///   share; then, if levels were not asked for, levels are dropped. The first that fits is the plan.
+///
+/// # Errors
+/// [`PlanError`] for extents, channels, levels, width or `omega_0` outside their ranges, too few levels for the
+/// grid, and a budget that cannot be met (with what could be).
+pub fn plan(request: &PlanRequest) -> Result<Plan, PlanError> {
+    check(request)?;
+    let extents = &request.extents;
+    let (partition, block_bits) = first_partition(extents, request.levels)?;
+
+    let Some(budget) = request.mac_budget else {
+        let width = request.width.unwrap_or_else(|| {
+            widest(16, MIN_DEFAULT_WIDTH, DEFAULT_WIDTH, |w| within_values(request, &partition, w))
+                .unwrap_or(MIN_DEFAULT_WIDTH)
+        });
+        let config = request.config(partition, width);
+        config.validate()?;
+        return Ok(Plan { partition: config.partition, width });
+    };
+
+    let mut cheapest: Option<PlanError> = None;
+    let levels = partition.n_levels();
+    let fewest = if request.levels.is_some() { levels } else { MIN_LEVELS };
+    let larger_blocks = (1..)
+        .map(|n| block_bits + f64::from(n))
+        .take_while(|&bits| bits <= MAX_BLOCK_BITS)
+        .map(|bits| (levels, Some(bits)));
+    let fewer_levels = (fewest..levels).rev().map(|levels| (levels, None));
+    let others = larger_blocks
+        .chain(fewer_levels)
+        .filter_map(|(levels, bits)| partition_for(extents, levels, bits).ok());
+    for partition in std::iter::once(partition).chain(others) {
+        let mac = |width| Cost::of(&request.config(partition.clone(), width)).mac_exec;
+        let fits = |width| mac(width) <= budget;
+        let (smallest, width) = match request.width {
+            Some(width) => (width, fits(width).then_some(width)),
+            None => {
+                let free = widest(WIDTH_STEP, WIDTH_STEP, MIN_DEFAULT_WIDTH, fits);
+                let bound = |w| fits(w) && within_values(request, &partition, w);
+                (WIDTH_STEP, widest(WIDTH_STEP, MIN_DEFAULT_WIDTH, MAX_BUDGET_WIDTH, bound).or(free))
+            }
+        };
+        if let Some(width) = width {
+            let config = request.config(partition, width);
+            config.validate()?;
+            return Ok(Plan { partition: config.partition, width });
+        }
+        let minimum = mac(smallest);
+        let better = match &cheapest {
+            Some(PlanError::BudgetTooSmall { minimum: m, .. }) => minimum < *m,
+            _ => true,
+        };
+        if better {
+            let levels = partition.n_levels();
+            cheapest = Some(PlanError::BudgetTooSmall { budget, minimum, width: smallest, levels });
+        }
+    }
+    Err(cheapest.unwrap_or(PlanError::Budget(budget)))
+}
+
+/// The default number of levels: one for the block (of [`BLOCK_BITS`], or half of a tiny signal's samples) and
+/// one for each [`BITS_PER_LEVEL`] bits of the number of blocks, rounded; [`MIN_LEVELS`] to
+/// [`MAX_DEFAULT_LEVELS`]. A 512² picture: 18 bits of samples, 6 of the block, 12 / 3 = 4 above it: 5 levels.
+///
+/// # Panics
+/// When there are no axes, or more than a signal may have.
+#[must_use]
+pub fn default_levels(extents: &[usize]) -> usize {
+    let bits: f64 = extents.iter().map(|&e| (e as f64).log2()).sum();
+    let block = BLOCK_BITS[extents.len() - 1].min(bits / 2.0);
+    let above = ((bits - block) / BITS_PER_LEVEL[extents.len() - 1]).round();
+    (1 + above as usize).clamp(MIN_LEVELS, MAX_DEFAULT_LEVELS)
+}
+
+/// Samples of the last level's block that bases aim at, in bits, for a grid of `bits` bits: [`BLOCK_BITS`], but
+/// at most half of a tiny grid's bits, and at least an equal share per level where levels are few.
+///
+/// # Panics
+/// When `n_axes` is not 1 to 4.
+#[must_use]
+pub fn block_samples_log2(n_axes: usize, bits: f64, levels: usize) -> f64 {
+    BLOCK_BITS[n_axes - 1].min(bits / 2.0).max(bits / levels as f64)
+}
+
+/// Refuses what no plan can be made for, whatever the bases.
+fn check(request: &PlanRequest) -> Result<(), PlanError> {
+    let extents = &request.extents;
+    if extents.is_empty() || extents.len() > MAX_AXES {
+        return Err(PartitionError::Axes(extents.len()).into());
+    }
+    for (axis, &extent) in extents.iter().enumerate() {
+        if extent == 0 || extent > MAX_EXTENT {
+            return Err(PartitionError::Extent { axis, extent }.into());
+        }
+    }
+    if let Some(levels) = request.levels
+        && !(MIN_LEVELS..=MAX_LEVELS).contains(&levels)
+    {
+        return Err(PlanError::Levels(levels));
+    }
+    if let Some(budget) = request.mac_budget
+        && !(budget.is_finite() && budget > 0.0)
+    {
+        return Err(PlanError::Budget(budget));
+    }
+    // The smallest partition there is, to have the network's own limits checked once.
+    let one = Partition::new(&[1], &[vec![1; MIN_LEVELS]])?;
+    request.config(one, request.width.unwrap_or(1)).validate()?;
+    Ok(())
+}
+
+/// The largest multiple of `step` (from `min` to `max`, both multiples) that passes; passing must be monotone.
+fn widest(step: usize, min: usize, max: usize, passes: impl Fn(usize) -> bool) -> Option<usize> {
+    let (mut below, mut above) = (min / step, max / step + 1);
+    if !passes(min) {
+        return None;
+    }
+    while above - below > 1 {
+        let middle = usize::midpoint(below, above);
+        if passes(middle * step) { below = middle } else { above = middle }
+    }
+    Some(below * step)
+}
+
+/// Whether a network has no more weights than the signal has values.
+fn within_values(request: &PlanRequest, partition: &Partition, width: usize) -> bool {
+    let config = request.config(partition.clone(), width);
+    // At most 2^124 samples of 64 channels would pass u128: saturate.
+    let n_values = partition.n_samples().saturating_mul(request.channels as u128);
+    Cost::of(&config).n_params <= n_values
+}
+
+/// The preferred partition and its block in bits; with more levels than the default where tables need it.
+fn first_partition(extents: &[usize], levels: Option<usize>) -> Result<(Partition, f64), PlanError> {
+    let wanted = levels.unwrap_or_else(|| default_levels(extents));
+    let mut found = None;
+    for n in wanted..=MAX_LEVELS {
+        match partition_for(extents, n, None) {
+            Ok(partition) => {
+                found = Some((n, partition));
+                break;
+            }
+            Err(PartitionError::Tuples { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match found {
+        Some((n, partition)) if n == wanted || levels.is_none() => {
+            let bits = grid_bits(extents).iter().sum();
+            Ok((partition, block_samples_log2(extents.len(), bits, n)))
+        }
+        Some((needed, _)) => {
+            Err(PlanError::TooFewLevels { levels: wanted, needed, extents: extents.to_vec() })
+        }
+        // 32 levels leave at most 4 bits a level: this is not reached.
+        None => Err(PlanError::Levels(wanted)),
+    }
+}
+
+/// Logarithms of the extents, base 2.
+fn grid_bits(extents: &[usize]) -> Vec<f64> {
+    extents.iter().map(|&e| (e as f64).log2()).collect()
+}
+
+/// Bases for exactly `levels` levels and a last block of about `block_bits` bits (`None`: the preferred one).
+fn partition_for(
+    extents: &[usize],
+    levels: usize,
+    block_bits: Option<f64>,
+) -> Result<Partition, PartitionError> {
+    let axis_bits = grid_bits(extents);
+    let total: f64 = axis_bits.iter().sum();
+    let block = block_bits.unwrap_or_else(|| block_samples_log2(extents.len(), total, levels)).min(total);
+    let step = (total - block) / (levels - 1) as f64;
+    // sides[l]: log2 of the wanted side of a cell of level l; sides[levels - 1] is one sample.
+    let mut sides: Vec<f64> =
+        (0..levels - 1).map(|l| side_of(&axis_bits, block + step * (levels - 2 - l) as f64)).collect();
+    sides.push(0.0);
+
+    // Less than a doubling per axis and level: axes take turns, so that no level goes without a digit.
+    let deep = step / (extents.len() as f64) < DEEP_BITS;
+    // By level: how far the axes chosen so far are past their targets; the next one makes up for it.
+    let mut ahead = vec![0.0; levels];
+    let mut bases: Vec<Vec<usize>> = Vec::with_capacity(extents.len());
+    for (axis, &extent) in extents.iter().enumerate() {
+        if !deep && let Some(same) = extents[..axis].iter().position(|&e| e == extent) {
+            bases.push(bases[same].clone());
+            continue;
+        }
+        let bits = axis_bits[axis];
+        let mut targets: Vec<f64> = (0..levels)
+            .map(|l| if l == 0 { bits } else { sides[l - 1].min(bits) } - sides[l].min(bits))
+            .collect();
+        if deep {
+            for (target, ahead) in targets.iter_mut().zip(&ahead).take(levels - 1) {
+                *target = (*target - ahead).max(0.0);
+            }
+        }
+        let search = AxisSearch { extent: extent as u64, n_axes: extents.len(), targets, deep };
+        let list = search.bases();
+        for (l, ahead) in ahead.iter_mut().enumerate().take(levels - 1) {
+            // `targets` held what was ahead before; what is left of it is carried on.
+            *ahead = (list[l] as f64).log2() - search.targets[l];
+        }
+        bases.push(list);
+    }
+    Partition::new(extents, &bases)
+}
+
+/// The S with `Σ_axis min(S, axis_bits)` = `volume`.
+fn side_of(axis_bits: &[f64], volume: f64) -> f64 {
+    let mut sorted = axis_bits.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let mut rest = volume;
+    for (i, &bits) in sorted.iter().enumerate() {
+        let side = rest / (sorted.len() - i) as f64;
+        if side <= bits {
+            return side;
+        }
+        rest -= bits;
+    }
+    sorted[sorted.len() - 1]
+}
+
+/// A partial choice of one axis' bases, from the finest level on.
+#[derive(Clone, Copy)]
+struct Choice {
+    /// Distance from the targets so far, in units of the score.
+    distance: i64,
+    /// Score that this choice is kept for: distance, padding, and the least distance still to come.
+    score: i64,
+    /// Product of the bases chosen.
+    side: u64,
+    /// Cells left for the coarser levels.
+    rest: u64,
+    /// Base chosen last.
+    base: u64,
+    /// Index of the choice this one extends.
+    parent: usize,
+}
+
+/// The search for one axis' bases.
+struct AxisSearch {
+    /// Samples along the axis.
+    extent: u64,
+    /// Axes of the grid.
+    n_axes: usize,
+    /// Wanted logarithm (base 2) of each level's base, coarsest first.
+    targets: Vec<f64>,
+    /// Whether the targets are so small that bases of 1 are needed: cells then keep near their wanted sides
+    /// instead of larger bases coming first.
+    deep: bool,
+}
+
+impl AxisSearch {
+    /// Score of padding the axis to `padded` samples.
+    fn padding(&self, padded: u64) -> f64 {
+        if padded == self.extent {
+            return 0.0;
+        }
+        let bits = (padded as f64 / self.extent as f64).log2();
+        let knee = if self.extent < SMALL_EXTENT {
+            SMALL_EXTENT_KNEE / self.extent as f64
+        } else {
+            PADDING_KNEE.min(0.03 / self.n_axes as f64)
+        };
+        let knee = (1.0 + knee).log2();
+        ANY_PADDING + PADDING_WEIGHT[0] * bits.min(knee) + PADDING_WEIGHT[1] * (bits - knee).max(0.0)
+    }
+
+    /// Score of a base at a level, with `side` the product of it and all finer ones.
+    fn distance(&self, level: usize, base: u64, side: u64) -> f64 {
+        let off = (base as f64).log2() - self.targets[level];
+        let side = (side as f64).log2();
+        let weight = if level + 1 < self.targets.len() {
+            1.0
+        } else {
+            BLOCK_WEIGHT * self.n_axes as f64 * if off < 0.0 { SMALL_BLOCK_WEIGHT } else { 1.0 }
+        };
+        let order = if self.deep {
+            let wanted: f64 = self.targets[level..].iter().sum();
+            SIDE_WEIGHT * (side - wanted) * (side - wanted)
+        } else {
+            COARSE_WEIGHT * side
+        };
+        weight * off * off + order
+    }
+
+    /// The bases, coarsest first, by a search over partial choices.
+    fn bases(&self) -> Vec<usize> {
+        let units = |score: f64| (score * UNIT).round() as i64;
+        let start = Choice { distance: 0, score: 0, side: 1, rest: self.extent, base: 1, parent: 0 };
+        let mut kept = vec![vec![start]];
+        let mut candidates = Vec::new();
+        for level in (0..self.targets.len()).rev() {
+            let to_come: f64 = self.targets[..level].iter().sum();
+            let mut next: Vec<Choice> = Vec::new();
+            for (parent, choice) in kept[kept.len() - 1].iter().enumerate() {
+                candidates.clear();
+                if level == 0 {
+                    candidates.push(choice.rest);
+                } else {
+                    candidate_bases(choice.rest, self.targets[level], &mut candidates);
+                }
+                for &base in &candidates {
+                    let (side, rest) = (choice.side * base, choice.rest.div_ceil(base));
+                    let distance = choice.distance + units(self.distance(level, base, side));
+                    // Whatever the coarser bases, they are off by this in sum: equal shares are the least.
+                    let excess = (rest as f64).log2() - to_come;
+                    let least = if level == 0 { 0.0 } else { excess * excess / level as f64 };
+                    let score = distance + units(self.padding(side * rest) + least);
+                    next.push(Choice { distance, score, side, rest, base, parent });
+                }
+            }
+            // The best of those that leave the same rest, then the best of all; every tie has one order.
+            next.sort_unstable_by_key(|c| (c.rest, c.score, c.side, c.base, c.parent));
+            next.dedup_by_key(|c| c.rest);
+            next.sort_unstable_by_key(|c| (c.score, c.rest));
+            next.truncate(BEAM);
+            kept.push(next);
+        }
+        // At level 0 the rest is 1: one choice, the best, is left.
+        let mut bases = Vec::with_capacity(self.targets.len());
+        let mut at = 0;
+        for choices in kept[1..].iter().rev() {
+            bases.push(choices[at].base as usize);
+            at = choices[at].parent;
+        }
+        bases
+    }
+}
+
+/// Bases to try for a level with this target on an axis with `rest` cells left: all near the target where these
+/// are few, otherwise a geometric sample and the divisors of the rest.
+fn candidate_bases(rest: u64, target: f64, out: &mut Vec<u64>) {
+    let low = ((target - REACH_BITS).exp2().floor() as u64).clamp(1, rest);
+    let high = ((target + REACH_BITS).exp2().ceil() as u64).clamp(low, rest);
+    if high - low < 24 {
+        out.extend(low..=high);
+        return;
+    }
+    let ratio = (high as f64 / low as f64).ln() / (SAMPLED_BASES - 1) as f64;
+    out.extend((0..SAMPLED_BASES).map(|i| ((low as f64 * (ratio * i as f64).exp()) as u64).clamp(low, high)));
+    let centre = (target.exp2() as u64).clamp(low, high);
+    let reach = 2048;
+    out.extend((low.max(centre.saturating_sub(reach))..=high.min(centre + reach)).filter(|b| rest % b == 0));
+    out.sort_unstable();
+    out.dedup();
+}

@@ -22,7 +22,8 @@ pub fn evaluate(config: &NetworkConfig, params: &[f64], position: &PerAxis) -> V
     };
     let mut z = coordinates(0);
     for i in 0..config.n_sine_layers() {
-        let hidden = linear(&params[layout.layer_weights[i].clone()], &params[layout.layer_biases[i].clone()], &z);
+        let hidden =
+            linear(&params[layout.layer_weights[i].clone()], &params[layout.layer_biases[i].clone()], &z);
         let level = i + 1;
         let parts: Vec<&[f64]> = layout.modulators[level].iter().map(|r| &params[r.clone()]).collect();
         let modulation: Vec<f64> = match config.modulator {
@@ -84,7 +85,8 @@ pub fn positions(extents: &[usize]) -> impl Iterator<Item = PerAxis> + '_ {
 #[must_use]
 pub fn mse(config: &NetworkConfig, params: &[f64], target: &[f32]) -> f64 {
     let mut sum = 0.0;
-    for (position, target) in positions(config.partition.extents()).zip(target.chunks_exact(config.channels)) {
+    for (position, target) in positions(config.partition.extents()).zip(target.chunks_exact(config.channels))
+    {
         for (y, &t) in evaluate(config, params, &position).iter().zip(target) {
             sum += (y - f64::from(t)).powi(2);
         }

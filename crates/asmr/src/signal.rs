@@ -83,10 +83,7 @@ impl SignalInfo {
     /// Samples in the grid: the product of the extents (`None` past 2^63).
     #[must_use]
     pub fn n_samples(&self) -> Option<u64> {
-        self.extents
-            .iter()
-            .try_fold(1u64, |n, &e| n.checked_mul(e as u64))
-            .filter(|&n| n < 1 << 63)
+        self.extents.iter().try_fold(1u64, |n, &e| n.checked_mul(e as u64)).filter(|&n| n < 1 << 63)
     }
 
     /// Values in the grid: samples times channels (`None` past 2^63).

@@ -1,0 +1,41 @@
+//! Arrays of floats as `NumPy` files.
+
+use std::io;
+use std::path::Path;
+
+use ndarray::{ArrayViewD, IxDyn};
+use ndarray_npy::{WriteNpyError, WriteNpyExt as _};
+
+use crate::error::MediaError;
+use crate::write::write_atomically;
+
+/// Writes a `.npy` file: 32-bit floats of shape `[*extents, channels]`, row-major, in one pass without a copy.
+///
+/// `values` is row-major with the channel last, as everywhere in this project. The extension of `path` is not looked
+/// at. The file is written by [`write_atomically`].
+///
+/// # Errors
+/// [`MediaError::Length`] when `values` does not have `extents.product() * channels` entries, or
+/// [`MediaError::Write`].
+pub fn write_npy(path: &Path, extents: &[usize], channels: usize, values: &[f32]) -> Result<(), MediaError> {
+    let mut shape = extents.to_vec();
+    shape.push(channels);
+    // Multiplied here first: the view's own error tells neither number.
+    let expected = shape.iter().try_fold(1usize, |n, &extent| n.checked_mul(extent));
+    let view = ArrayViewD::from_shape(IxDyn(&shape), values).ok().filter(|_| expected == Some(values.len()));
+    let Some(view) = view else {
+        return Err(MediaError::Length {
+            path: path.to_path_buf(),
+            extents: extents.to_vec(),
+            channels,
+            expected: expected.map_or_else(|| "more than memory holds".to_string(), |n| n.to_string()),
+            actual: values.len(),
+        });
+    };
+    write_atomically(path, |writer| {
+        view.write_npy(writer).map_err(|error| match error {
+            WriteNpyError::Io(error) => error,
+            other => io::Error::other(other),
+        })
+    })
+}

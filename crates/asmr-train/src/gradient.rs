@@ -1,0 +1,503 @@
+//! Loss and gradient of a whole signal, or of a batch of its cells, in the angle-sum plan.
+//!
+//! A tile of cells goes forward to its block outputs, meets its targets, and comes back before the next tile
+//! starts, so memory is O(weights + tile) and nothing of size width × samples ever exists. With `Gr = ∂loss/∂Y`
+//! of a block product `Y = F·P`: `dF = Gr·Pᵀ`, `dP = Fᵀ·Gr`, `du = dS∘cos u − dC∘sin u`; inner levels fold
+//! children back to cells and digit tuples (method, section 3).
+//!
+//! Work is split into *lanes*, each with its own gradient, summed in a fixed order at the end. Their number depends
+//! on the network alone: the same weights give the same gradient bits on any number of threads.
+
+use std::ops::Range;
+
+use asmr::anglesum::{Activations, AngleSum, chunk_tuples, output_rows, tile_cells};
+use asmr::modulation;
+use asmr::network::NetworkConfig;
+use asmr::partition::{Partition, PerAxis};
+use asmr::signal::Signal;
+use asmr::walk::{Region, Task, Tile, Walk};
+use asmr_kernels::IsaLevel;
+use asmr_kernels::dense::{Packed, Start, TransposeScratch, matmul, matmul_transposed};
+use asmr_kernels::sharing::{add_column_sums, fold, fold_features};
+use rayon::prelude::*;
+
+/// The most lanes: enough for a large machine, few enough that summing them is cheap.
+const MAX_LANES: usize = 16;
+/// Memory that all lanes' gradients together may take, in values.
+const LANE_VALUES: usize = 64 << 20;
+/// Tasks that the walk is cut into, at least, where the signal has that many.
+const MIN_TASKS: usize = 64;
+
+/// Which cells of level L-2 a gradient is taken over.
+#[derive(Clone, Copy, Debug)]
+pub enum Batch<'a> {
+    /// All of them.
+    Full,
+    /// Those whose entry of `assignment` (cells that hold real samples, row-major) is `index`, of `n` batches.
+    Part {
+        /// The batch of each cell.
+        assignment: &'a [u16],
+        /// This batch.
+        index: u16,
+        /// Number of batches.
+        n: u16,
+    },
+}
+
+/// Computes losses and gradients of one network shape on one signal.
+pub struct GradientEngine<'s> {
+    signal: &'s Signal,
+    plan: AngleSum,
+    /// `omega_0 · W_i`, packed for the way back, sine layers 1 to L-2 (entry 0 is empty).
+    backward: Vec<Packed>,
+    chunks: Vec<OutputChunk>,
+    output_bias: Vec<f32>,
+    lanes: Vec<Lane>,
+}
+
+/// Some columns of P, packed both ways.
+struct OutputChunk {
+    tuples: Range<usize>,
+    /// Rows of `Pᵀ`.
+    rows: Vec<f32>,
+    forward: Packed,
+    backward: Packed,
+}
+
+/// One share of the work: its tasks, its buffers and its part of the gradient.
+#[derive(Default)]
+struct Lane {
+    tile: Tile,
+    activations: Activations,
+    /// ∂loss/∂u per level, cells × width.
+    d_phases: Vec<Vec<f32>>,
+    d_inputs: Vec<f32>,
+    d_features: Vec<f32>,
+    /// Outputs of the tile's blocks, then their gradient, cells × columns of a chunk.
+    outputs: Vec<f32>,
+    target: Vec<f32>,
+    transpose: TransposeScratch,
+    /// As the weights, without the factors `omega_0`; output and modulator parts unused.
+    gradient: Vec<f32>,
+    /// ∂loss/∂m per level, K × width.
+    d_tables: Vec<Vec<f32>>,
+    /// ∂loss/∂Pᵀ per chunk.
+    d_rows: Vec<Vec<f32>>,
+    d_output_bias: Vec<f32>,
+    squared_error: f64,
+    n_values: u64,
+}
+
+/// What a pass over a batch found.
+#[derive(Clone, Copy, Debug)]
+pub struct Loss {
+    /// Mean squared error over the batch's real values, on the network's \[0, 1\] scale.
+    pub mse: f64,
+}
+
+impl<'s> GradientEngine<'s> {
+    /// Prepares for a shape and a signal of the same extents and channels.
+    ///
+    /// # Panics
+    /// When extents or channels differ.
+    #[must_use]
+    pub fn new(config: &NetworkConfig, signal: &'s Signal, isa: IsaLevel) -> Self {
+        assert_eq!(
+            config.partition.extents(),
+            signal.info().extents,
+            "network and signal have the same extents"
+        );
+        assert_eq!(config.channels, signal.info().channels, "network and signal have the same channels");
+        let plan = AngleSum::new(config, &vec![0.0; config.n_params()], isa);
+        let n_tuples = config.partition.n_tuples(config.partition.n_levels() - 1);
+        let step = chunk_tuples(config.channels);
+        let chunks = (0..n_tuples)
+            .step_by(step)
+            .map(|start| OutputChunk {
+                tuples: start..n_tuples.min(start + step),
+                rows: Vec::new(),
+                forward: Packed::default(),
+                backward: Packed::default(),
+            })
+            .collect();
+        let lane_values = config.n_params()
+            + n_tuples * config.channels * 2 * config.width
+            + (1..config.partition.n_levels())
+                .map(|l| config.partition.n_tuples(l) * config.width)
+                .sum::<usize>();
+        let n_lanes = (LANE_VALUES / lane_values).clamp(1, MAX_LANES);
+        Self {
+            signal,
+            backward: vec![Packed::default(); config.n_sine_layers()],
+            output_bias: vec![0.0; config.channels],
+            chunks,
+            lanes: (0..n_lanes).map(|_| Lane::default()).collect(),
+            plan,
+        }
+    }
+
+    /// The shape.
+    #[must_use]
+    pub fn config(&self) -> &NetworkConfig {
+        self.plan.config()
+    }
+
+    /// Mean squared error over the batch; its gradient with respect to all weights replaces `gradient`.
+    ///
+    /// # Panics
+    /// When `params` or `gradient` has not the length that the configuration needs.
+    pub fn loss_and_gradient(&mut self, params: &[f32], batch: Batch<'_>, gradient: &mut [f32]) -> Loss {
+        self.prepare(params);
+        let partition = &self.plan.config().partition;
+        let n_batches = match batch {
+            Batch::Full => 1,
+            Batch::Part { n, .. } => usize::from(n),
+        };
+        // A batch keeps one cell in n: tiles reach over n times as many, so that they stay as full.
+        let cells = tile_cells(self.plan.config().width) * n_batches;
+        let walk = Walk::new(partition, Region::whole(partition.extents()), cells);
+        let (_, tasks) = walk.tasks(MIN_TASKS);
+        let n_values = partition.n_samples() as f64 * self.plan.config().channels as f64 / n_batches as f64;
+        let pass = Pass {
+            signal: self.signal,
+            plan: &self.plan,
+            backward: &self.backward,
+            chunks: &self.chunks,
+            output_bias: &self.output_bias,
+            walk: &walk,
+            batch,
+            cell_grid: CellGrid::new(partition),
+            scale: (2.0 / n_values) as f32,
+        };
+        let n_lanes = self.lanes.len().min(tasks.len());
+        self.lanes[..n_lanes].par_iter_mut().enumerate().for_each(|(i, lane)| {
+            let share = &tasks[i * tasks.len() / n_lanes..(i + 1) * tasks.len() / n_lanes];
+            pass.run(lane, share);
+        });
+        self.finish(params, n_lanes, gradient)
+    }
+
+    /// Packs the weights of this step.
+    fn prepare(&mut self, params: &[f32]) {
+        self.plan.update(params);
+        let (config, layout) = (self.plan.config(), self.plan.layout());
+        let d = config.width;
+        for i in 1..config.n_sine_layers() {
+            self.backward[i].pack(d, d, &params[layout.layer_weights[i].clone()], d, 1, config.omega_0);
+        }
+        for chunk in &mut self.chunks {
+            let weight = &params[layout.output_weight.clone()];
+            output_rows(&self.plan, weight, chunk.tuples.clone(), &mut chunk.rows);
+            let columns = chunk.tuples.len() * config.channels;
+            chunk.forward.pack(2 * d, columns, &chunk.rows, 1, 2 * d, 1.0);
+            chunk.backward.pack(columns, 2 * d, &chunk.rows, 2 * d, 1, 1.0);
+        }
+        self.output_bias.copy_from_slice(&params[layout.output_bias.clone()]);
+    }
+
+    /// Sums the lanes and turns ∂loss/∂P and ∂loss/∂m into gradients of weights.
+    fn finish(&mut self, params: &[f32], n_lanes: usize, gradient: &mut [f32]) -> Loss {
+        let (config, layout) = (self.plan.config(), self.plan.layout());
+        let (d, channels, last) = (config.width, config.channels, config.partition.n_levels() - 1);
+        let (first, others) = self.lanes[..n_lanes].split_at_mut(1);
+        let total = &mut first[0];
+        let others = &*others;
+        add_all(&mut total.gradient, others, |lane| &lane.gradient);
+        for (level, table) in total.d_tables.iter_mut().enumerate() {
+            add_all(table, others, |lane| &lane.d_tables[level]);
+        }
+        for (chunk, rows) in total.d_rows.iter_mut().enumerate() {
+            add_all(rows, others, |lane| &lane.d_rows[chunk]);
+        }
+        add_all(&mut total.d_output_bias, others, |lane| &lane.d_output_bias);
+        for lane in others {
+            total.squared_error += lane.squared_error;
+            total.n_values += lane.n_values;
+        }
+
+        gradient.copy_from_slice(&total.gradient);
+        for range in layout.layer_weights.iter().chain(&layout.layer_biases) {
+            for g in &mut gradient[range.clone()] {
+                *g *= config.omega_0;
+            }
+        }
+        gradient[layout.output_bias.clone()].copy_from_slice(&total.d_output_bias);
+        let weight = &params[layout.output_weight.clone()];
+        let table = self.plan.table(last);
+        let d_weight = &mut gradient[layout.output_weight.clone()];
+        for (chunk, d_rows) in self.chunks.iter().zip(&total.d_rows) {
+            for (tuple, d_rows) in chunk.tuples.clone().zip(d_rows.chunks_exact(channels * 2 * d)) {
+                let (sin_m, cos_m) = table[tuple * 2 * d..][..2 * d].split_at(d);
+                let d_table = &mut total.d_tables[last][tuple * d..][..d];
+                for ((d_row, w), dw) in
+                    d_rows.chunks_exact(2 * d).zip(weight.chunks_exact(d)).zip(d_weight.chunks_exact_mut(d))
+                {
+                    let (d_cos, d_sin) = d_row.split_at(d);
+                    for j in 0..d {
+                        dw[j] += d_cos[j] * cos_m[j] + d_sin[j] * sin_m[j];
+                        d_table[j] += w[j] * (d_sin[j] * cos_m[j] - d_cos[j] * sin_m[j]);
+                    }
+                }
+            }
+        }
+        for level in 1..=last {
+            modulation::add_gradient(config, layout, params, level, &total.d_tables[level], gradient);
+        }
+        Loss { mse: total.squared_error / total.n_values.max(1) as f64 }
+    }
+}
+
+/// Adds the lanes' slices to `total`, lane after lane, in parallel over positions.
+fn add_all(total: &mut [f32], lanes: &[Lane], slice: impl Fn(&Lane) -> &Vec<f32> + Sync) {
+    const PIECE: usize = 16_384;
+    total.par_chunks_mut(PIECE).enumerate().for_each(|(i, piece)| {
+        for lane in lanes {
+            let from = &slice(lane)[i * PIECE..];
+            for (t, &x) in piece.iter_mut().zip(from) {
+                *t += x;
+            }
+        }
+    });
+}
+
+/// Rows-major numbers of the cells of level L-2 that hold real samples.
+#[derive(Clone, Debug)]
+pub struct CellGrid {
+    strides: Vec<u64>,
+    counts: Vec<u64>,
+}
+
+impl CellGrid {
+    /// The grid of a partition.
+    #[must_use]
+    pub fn new(partition: &Partition) -> Self {
+        let leaf = partition.n_levels() - 2;
+        let strides: Vec<u64> = (0..partition.n_axes()).map(|a| partition.stride(a, leaf)).collect();
+        let counts = strides.iter().zip(partition.extents()).map(|(&s, &e)| (e as u64).div_ceil(s)).collect();
+        Self { strides, counts }
+    }
+
+    /// Number of cells.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.counts.iter().product::<u64>() as usize
+    }
+
+    /// Whether there are no cells (never).
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Number of the cell that starts at `origin`.
+    #[must_use]
+    pub fn index(&self, origin: &PerAxis) -> usize {
+        self.strides.iter().zip(&self.counts).zip(origin).fold(0, |i, ((s, c), o)| i * c + o / s) as usize
+    }
+}
+
+/// Everything that the lanes of one pass share.
+struct Pass<'a> {
+    signal: &'a Signal,
+    plan: &'a AngleSum,
+    backward: &'a [Packed],
+    chunks: &'a [OutputChunk],
+    output_bias: &'a [f32],
+    walk: &'a Walk<'a>,
+    batch: Batch<'a>,
+    cell_grid: CellGrid,
+    /// ∂loss/∂y = scale · (y − t).
+    scale: f32,
+}
+
+impl Pass<'_> {
+    fn run(&self, lane: &mut Lane, tasks: &[Task]) {
+        let config = self.plan.config();
+        let (d, n_levels) = (config.width, config.partition.n_levels());
+        reset(&mut lane.gradient, config.n_params());
+        lane.d_tables.resize_with(n_levels, Vec::new);
+        for level in 1..n_levels {
+            reset(&mut lane.d_tables[level], config.partition.n_tuples(level) * d);
+        }
+        lane.d_rows.resize_with(self.chunks.len(), Vec::new);
+        for (rows, chunk) in lane.d_rows.iter_mut().zip(self.chunks) {
+            reset(rows, chunk.rows.len());
+        }
+        reset(&mut lane.d_output_bias, config.channels);
+        lane.d_phases.resize_with(n_levels - 1, Vec::new);
+        lane.squared_error = 0.0;
+        lane.n_values = 0;
+        lane.tile.levels.clear();
+        for nodes in tasks.iter().flat_map(Task::tiles) {
+            let first_fresh = self.walk.first_fresh_level(nodes, &lane.tile);
+            self.back_to(lane, first_fresh);
+            match self.batch {
+                Batch::Full => self.walk.fill(nodes, |_| true, &mut lane.tile),
+                Batch::Part { assignment, index, .. } => {
+                    self.walk.fill(
+                        nodes,
+                        |origin| assignment[self.cell_grid.index(origin)] == index,
+                        &mut lane.tile,
+                    );
+                }
+            }
+            self.plan.forward(&lane.tile, &mut lane.activations);
+            for (d_phase, level) in lane.d_phases.iter_mut().zip(&lane.tile.levels) {
+                if level.fresh {
+                    reset(d_phase, level.origins.len() * d);
+                }
+            }
+            self.output_layer(lane);
+        }
+        self.back_to(lane, 0);
+    }
+
+    /// Carries the pending ∂loss/∂u of the tile's levels, finest first, down to level `to` inclusive.
+    fn back_to(&self, lane: &mut Lane, to: usize) {
+        let (config, layout, isa) = (self.plan.config(), self.plan.layout(), self.plan.isa());
+        let d = config.width;
+        for level in (to..lane.tile.levels.len()).rev() {
+            let cells = &lane.tile.levels[level];
+            let n = cells.origins.len();
+            let (above, rest) = lane.d_phases.split_at_mut(level);
+            let d_phase = &rest[0];
+            add_column_sums(isa, d_phase, &mut lane.gradient[layout.layer_biases[level].clone()]);
+            let d_weight = &mut lane.gradient[layout.layer_weights[level].clone()];
+            if level == 0 {
+                let p = &config.partition;
+                let axes = p.n_axes();
+                for (origin, d_phase) in cells.origins.iter().zip(d_phase.chunks_exact(d)) {
+                    for axis in 0..axes {
+                        let x = p.coordinate(axis, 0, p.digit(axis, 0, origin[axis])) as f32;
+                        for (j, g) in d_phase.iter().enumerate() {
+                            d_weight[j * axes + axis] += x * g;
+                        }
+                    }
+                }
+                continue;
+            }
+            let inputs = &lane.activations.inputs[level];
+            matmul_transposed(isa, n, d_phase, d, d, inputs, d, d, d_weight, &mut lane.transpose);
+            lane.d_inputs.resize(n * d, 0.0);
+            matmul(isa, n, d_phase, d, &self.backward[level], Start::Zero, &mut lane.d_inputs, d);
+            fold(
+                isa,
+                d,
+                &cells.children,
+                &lane.activations.features[level - 1],
+                self.plan.table(level),
+                &lane.d_inputs,
+                &mut above[level - 1],
+                &mut lane.d_tables[level],
+            );
+        }
+    }
+
+    /// Outputs, loss, and the way back to ∂loss/∂u of level L-2.
+    fn output_layer(&self, lane: &mut Lane) {
+        let (config, isa) = (self.plan.config(), self.plan.isa());
+        let d = config.width;
+        let leaf = lane.tile.levels.len() - 1;
+        let n = lane.tile.leaves().len();
+        if n == 0 {
+            return;
+        }
+        let features = &lane.activations.features[leaf];
+        lane.d_features.resize(n * 2 * d, 0.0);
+        for (i, chunk) in self.chunks.iter().enumerate() {
+            let columns = chunk.forward.columns();
+            lane.outputs.resize(n * columns, 0.0);
+            matmul(isa, n, features, 2 * d, &chunk.forward, Start::Zero, &mut lane.outputs, columns);
+            let (squared_error, n_values) = self.compare(
+                lane.tile.leaves(),
+                chunk.tuples.clone(),
+                &mut lane.outputs,
+                &mut lane.target,
+                &mut lane.d_output_bias,
+            );
+            lane.squared_error += squared_error;
+            lane.n_values += n_values;
+            let start = if i == 0 { Start::Zero } else { Start::Output };
+            matmul(isa, n, &lane.outputs, columns, &chunk.backward, start, &mut lane.d_features, 2 * d);
+            matmul_transposed(
+                isa,
+                n,
+                &lane.outputs,
+                columns,
+                columns,
+                features,
+                2 * d,
+                2 * d,
+                &mut lane.d_rows[i],
+                &mut lane.transpose,
+            );
+        }
+        fold_features(isa, n, d, features, &lane.d_features, &mut lane.d_phases[leaf]);
+    }
+
+    /// Turns outputs (cells × tuples × channels, without bias) into ∂loss/∂output, zero in the padding, and
+    /// returns the sum of squared errors and the number of real values.
+    fn compare(
+        &self,
+        leaves: &[PerAxis],
+        tuples: Range<usize>,
+        outputs: &mut [f32],
+        target: &mut Vec<f32>,
+        d_bias: &mut [f32],
+    ) -> (f64, u64) {
+        let config = self.plan.config();
+        let (p, channels) = (&config.partition, config.channels);
+        let (last_level, last_axis) = (p.n_levels() - 1, p.n_axes() - 1);
+        let extents = p.extents();
+        let run_limit = p.base(last_axis, last_level);
+        let (mut squared_error, mut n_values) = (0.0, 0);
+        for (leaf, outputs) in leaves.iter().zip(outputs.chunks_exact_mut(tuples.len() * channels)) {
+            let mut tuple = tuples.start;
+            let mut rest = outputs;
+            let mut cell_error = 0.0f32;
+            while tuple < tuples.end {
+                let digits = p.tuple_digits(last_level, tuple);
+                let run = (run_limit - digits[last_axis]).min(tuples.end - tuple);
+                let (now, later) = rest.split_at_mut(run * channels);
+                rest = later;
+                tuple += run;
+                let mut flat = Some(0);
+                for axis in 0..last_axis {
+                    let position = leaf[axis] as usize + digits[axis];
+                    flat = flat.filter(|_| position < extents[axis]).map(|f| f * extents[axis] + position);
+                }
+                let position = leaf[last_axis] as usize + digits[last_axis];
+                let real = extents[last_axis].saturating_sub(position).min(run);
+                let Some(flat) = flat.filter(|_| real > 0) else {
+                    now.fill(0.0);
+                    continue;
+                };
+                let (now, padding) = now.split_at_mut(real * channels);
+                padding.fill(0.0);
+                target.resize(now.len(), 0.0);
+                self.signal.read_scaled((flat * extents[last_axis] + position) * channels, target);
+                for ((sample, target), _) in
+                    now.chunks_exact_mut(channels).zip(target.chunks_exact(channels)).zip(0..real)
+                {
+                    for (((y, t), bias), d_bias) in
+                        sample.iter_mut().zip(target).zip(self.output_bias).zip(&mut *d_bias)
+                    {
+                        let error = *y + bias - t;
+                        cell_error += error * error;
+                        *y = error * self.scale;
+                        *d_bias += *y;
+                    }
+                }
+                n_values += now.len() as u64;
+            }
+            squared_error += f64::from(cell_error);
+        }
+        (squared_error, n_values)
+    }
+}
+
+/// Makes `values` a vector of `n` zeros, keeping its memory.
+fn reset(values: &mut Vec<f32>, n: usize) {
+    values.clear();
+    values.resize(n, 0.0);
+}

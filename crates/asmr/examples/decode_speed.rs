@@ -1,0 +1,32 @@
+//! Times in-process decodes of random networks.
+use asmr::inference::{Decoder, Request};
+use asmr::network::{Modulator, Network, NetworkConfig};
+use asmr::partition::{Partition, parse_bases};
+use std::time::Instant;
+
+fn main() {
+    for (extents, bases, channels, width) in [
+        (vec![512, 512], "4,4,4,8;4,4,4,8", 1, 256),
+        (vec![512, 512], "4,2,2,2,2,8;4,2,2,2,2,8", 1, 256),
+        (vec![512, 768], "4,4,4,8;4,4,6,8", 3, 256),
+        (vec![32000], "10,10,16,20", 1, 128),
+        (vec![2048, 2048], "4,4,4,4,8;4,4,4,4,8", 3, 512),
+    ] {
+        let partition = Partition::new(&extents, &parse_bases(bases).unwrap()).unwrap();
+        let config = NetworkConfig { partition, channels, width, omega_0: 30.0, modulator: Modulator::Linear };
+        let network = Network::init(config, 1, 1.0).unwrap();
+        let n: usize = extents.iter().product();
+        let mut out = vec![0u8; n * channels];
+        let mut times: Vec<f64> = (0..15)
+            .map(|_| {
+                let start = Instant::now();
+                let decoder = Decoder::new(&network);
+                let request = Request::whole(&network.config().partition);
+                decoder.decode(&request, &mut out).unwrap();
+                start.elapsed().as_secs_f64()
+            })
+            .collect();
+        times.sort_by(f64::total_cmp);
+        println!("{extents:?} {bases} d={width}: {:.2} ms median, {:.1} Msamples/s", times[7] * 1e3, n as f64 / times[7] / 1e6);
+    }
+}

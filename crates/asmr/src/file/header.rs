@@ -1,0 +1,104 @@
+//! The JSON header: reading it strictly, writing it in one way only.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::fit::{FitRecord, parse_strict};
+use super::{FileError, MAX_FIT_DEPTH};
+use crate::network::NetworkConfig;
+use crate::signal::SignalInfo;
+
+/// Levels of nesting of a whole header: the fit record is one level down.
+const MAX_DEPTH: usize = MAX_FIT_DEPTH + 1;
+
+/// A header's content.
+pub(super) struct Header {
+    pub(super) signal: SignalInfo,
+    pub(super) network: NetworkConfig,
+    pub(super) fit: Option<FitRecord>,
+}
+
+/// How the weights are stored. A later version may add other encodings.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Weights {
+    encoding: String,
+    n_bytes: u64,
+}
+
+impl Weights {
+    fn plain(config: &NetworkConfig) -> Self {
+        Self { encoding: "f32".to_owned(), n_bytes: weight_bytes(config) }
+    }
+}
+
+/// Bytes of the weights of a valid configuration.
+pub(super) fn weight_bytes(config: &NetworkConfig) -> u64 {
+    config.n_params() as u64 * 4
+}
+
+/// The header as JSON, fields in a fixed order, the fit record's keys sorted.
+pub(super) fn write(
+    signal: &SignalInfo,
+    network: &NetworkConfig,
+    fit: Option<&FitRecord>,
+) -> Result<Vec<u8>, FileError> {
+    #[derive(Serialize)]
+    struct Fields<'a> {
+        signal: &'a SignalInfo,
+        network: &'a NetworkConfig,
+        weights: Weights,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        fit: Option<&'a FitRecord>,
+    }
+    serde_json::to_vec(&Fields { signal, network, weights: Weights::plain(network), fit })
+        .map_err(|e| FileError::Header(e.to_string()))
+}
+
+/// Reads a header. The signal and the configuration are well-formed afterwards, not yet validated against each
+/// other.
+pub(super) fn parse(bytes: &[u8]) -> Result<Header, FileError> {
+    let value = parse_strict(bytes, MAX_DEPTH).map_err(|e| FileError::Header(e.to_string()))?;
+    let Value::Object(mut fields) = value else {
+        return Err(FileError::Header("it is no JSON object".to_owned()));
+    };
+    // The validation of a configuration counts weights, and the partition's own validation bounds that.
+    let signal: SignalInfo = part(&mut fields, "signal")?;
+    let network: NetworkConfig = part(&mut fields, "network")?;
+    network.validate()?;
+    let weights: Weights = part(&mut fields, "weights")?;
+    let fit = match fields.remove("fit") {
+        None => None,
+        Some(Value::Object(entries)) => Some(FitRecord::from_object(entries)),
+        Some(_) => return Err(FileError::Header("'fit' is no JSON object".to_owned())),
+    };
+    if let Some(unknown) = fields.keys().next() {
+        return Err(FileError::Header(format!("unknown field '{unknown}'")));
+    }
+    if weights.encoding != "f32" {
+        return Err(FileError::Header(format!(
+            "the weights are encoded as '{}'; version 1 has only 'f32'",
+            weights.encoding
+        )));
+    }
+    if weights != Weights::plain(&network) {
+        return Err(FileError::Inconsistent(format!(
+            "it announces {} bytes of weights and its network has {} weights of 4 bytes",
+            weights.n_bytes,
+            network.n_params()
+        )));
+    }
+    Ok(Header { signal, network, fit })
+}
+
+/// One field that must be there and must be an object, and so must the objects inside it.
+fn part<T: DeserializeOwned>(fields: &mut Map<String, Value>, name: &str) -> Result<T, FileError> {
+    let value = fields.remove(name).ok_or_else(|| FileError::Header(format!("field '{name}' is missing")))?;
+    // The derived readers would take an array of the fields in order as well.
+    let is_object = value.is_object() && value.get("partition").is_none_or(Value::is_object);
+    if !is_object {
+        return Err(FileError::Header(format!("'{name}' and its parts must be JSON objects")));
+    }
+    serde_json::from_value(value).map_err(|e| FileError::Header(format!("'{name}': {e}")))
+}
