@@ -13,6 +13,7 @@
 //! | [`sincos`] | sine and cosine of the same angle, properly range-reduced |
 //! | [`sharing`] | the angle-sum expansion of cells into children, and its gradient |
 //! | [`optim`] | Adam |
+//! | [`orthogonal`] | orthonormal bases, for the preconditioned optimiser |
 
 // A body must be inlined into each level's wrapper to be compiled with that level's instructions.
 #![allow(clippy::inline_always)]
@@ -20,6 +21,7 @@
 pub mod dense;
 mod isa;
 pub mod optim;
+pub mod orthogonal;
 pub mod sharing;
 pub mod sincos;
 

@@ -167,7 +167,7 @@ pub enum FileError {
         computed: u32,
     },
     /// A prefix or header that the format does not allow.
-    #[error("the header is invalid: {0}")]
+    #[error("the header is invalid: {}", short(.0))]
     Header(String),
     /// A shape that no signal may have.
     #[error("the signal is invalid: {0}")]
@@ -494,6 +494,16 @@ impl<R: Read> Input<'_, R> {
         }
         Ok(Prefix { header_len, header_crc: u32_at(16) })
     }
+}
+
+/// The beginning of a text that may hold whatever a stranger wrote: at most 300 bytes and a mark.
+pub(crate) fn short(text: &str) -> String {
+    const MAX: usize = 300;
+    if text.len() <= MAX {
+        return text.to_owned();
+    }
+    let end = (0..=MAX).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
+    format!("{}… ({} bytes)", &text[..end], text.len())
 }
 
 /// Whether bytes that are not the magic are what a text conversion makes of it.

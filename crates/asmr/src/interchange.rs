@@ -14,12 +14,14 @@
 //! Other keys are ignored, and so are the tensors `target` and `expected.*`, which test files carry.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::str::FromStr;
 
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use thiserror::Error;
 
+use crate::file::short;
 use crate::network::{MODULATOR_WIDTH, Modulator, Network, NetworkConfig, NetworkError};
 use crate::partition::{MAX_LEVELS, Partition, PartitionError};
 use crate::signal::{ColorType, SampleType, SignalInfo};
@@ -33,7 +35,7 @@ pub const DEFAULT_OMEGA_0: f32 = 30.0;
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum ImportError {
     /// The bytes are no `.safetensors` file, or a damaged one.
-    #[error("this is not a valid .safetensors file: {0}")]
+    #[error("this is not a valid .safetensors file: {}", short(.0))]
     Format(String),
     /// A header past the limit.
     #[error("the .safetensors header has {0} bytes; at most {MAX_IMPORT_HEADER_BYTES} are accepted")]
@@ -45,7 +47,9 @@ pub enum ImportError {
     NoBases,
     /// Two different partitions.
     #[error(
-        "the bases given are {given:?} and the file's own are {stored:?}; leave yours out to use the file's"
+        "the bases given are {} and the file's own are {}; leave yours out to use the file's",
+        brief(given),
+        brief(stored)
     )]
     BasesDiffer {
         /// The argument.
@@ -54,7 +58,7 @@ pub enum ImportError {
         stored: Vec<Vec<usize>>,
     },
     /// Bases of a network with other axes or levels.
-    #[error("the bases {bases:?} are for {} axes and {} levels, and the tensors for {axes} axes and {levels} levels", bases.len(), bases.first().map_or(0, Vec::len))]
+    #[error("the bases {} are for {} axes and {} levels, and the tensors for {axes} axes and {levels} levels", brief(bases), bases.len(), bases.first().map_or(0, Vec::len))]
     BasesShape {
         /// The bases, `[axis][level]`.
         bases: Vec<Vec<usize>>,
@@ -64,7 +68,7 @@ pub enum ImportError {
         levels: usize,
     },
     /// Metadata that cannot be read.
-    #[error("metadata '{key}' is '{value}'; it must be {expected}")]
+    #[error("metadata '{key}' is '{}'; it must be {expected}", short(value))]
     Metadata {
         /// The key.
         key: &'static str,
@@ -74,7 +78,7 @@ pub enum ImportError {
         expected: &'static str,
     },
     /// Metadata that the tensors contradict.
-    #[error("metadata '{key}' is {metadata}, and the tensors say {tensors}")]
+    #[error("metadata '{key}' is {}, and the tensors say {tensors}", short(metadata))]
     Contradiction {
         /// The key.
         key: &'static str,
@@ -87,10 +91,10 @@ pub enum ImportError {
     #[error("tensor '{0}' is missing")]
     MissingTensor(String),
     /// A tensor the network has no place for.
-    #[error("tensor '{0}' has no place in this network")]
+    #[error("tensor '{}' has no place in this network", short(.0))]
     UnexpectedTensor(String),
     /// A tensor of another shape.
-    #[error("tensor '{tensor}' has shape {actual:?}; {expected:?} is needed")]
+    #[error("tensor '{tensor}' has shape {}; {expected:?} is needed", brief(actual))]
     Shape {
         /// The tensor's name.
         tensor: String,
@@ -100,7 +104,7 @@ pub enum ImportError {
         expected: Vec<usize>,
     },
     /// A tensor that must have two axes.
-    #[error("tensor '{tensor}' has shape {actual:?}; a matrix, [out, in], is needed")]
+    #[error("tensor '{tensor}' has shape {}; a matrix, [out, in], is needed", brief(actual))]
     NotAMatrix {
         /// The tensor's name.
         tensor: String,
@@ -250,6 +254,11 @@ pub fn export(network: &Network) -> Result<Vec<u8>, ExportError> {
         bytes.extend_from_slice(&weight.to_le_bytes());
     }
     Ok(bytes)
+}
+
+/// A list as text, shortened: it may come from a stranger.
+fn brief(list: &impl fmt::Debug) -> String {
+    short(&format!("{list:?}"))
 }
 
 fn json_list(values: &[usize]) -> String {

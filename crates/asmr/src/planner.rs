@@ -10,7 +10,8 @@
 //! cell wide at the coarse levels and gets base 1 there. Integer bases near these targets are then chosen
 //! from the finest level to the coarsest, `rest ← ceil(rest / base)`, which never leaves a whole unused cell;
 //! a bounded list of the best partial choices is kept. What decides, in this order: little padding (steep
-//! past [`PADDING_KNEE`]), bases near their targets, larger bases at coarser levels.
+//! past [`PADDING_KNEE`]), bases near their targets, larger bases at coarser levels. Where this leaves a level
+//! with base 1 on every axis, the axes take turns instead: an axis makes up for the one before it.
 
 use thiserror::Error;
 
@@ -40,17 +41,21 @@ const MAX_BLOCK_BITS: f64 = 14.0;
 /// everything. On more than 3 axes it is smaller, so that 3 % of the grid stays the aim.
 pub const PADDING_KNEE: f64 = 0.01;
 
+/// Padding of one axis of 64 samples or more stays within this part of its extent.
+pub const PADDING_LIMIT: f64 = 0.03;
+
 /// Partial choices of bases kept per level.
 const BEAM: usize = 128;
 /// Bases tried per partial choice where a range is wide (divisors of the rest are always tried).
 const SAMPLED_BASES: usize = 16;
-/// Bases tried lie within this many doublings of the target.
-const REACH_BITS: f64 = 1.6;
+/// Bases tried lie within this many doublings of the target; the next reach is for axes that the one before pads
+/// by more than [`PADDING_LIMIT`].
+const REACH_BITS: [f64; 3] = [1.6, 3.0, 6.0];
 /// The score counts whole millionths, so that ties are ties on every machine.
 const UNIT: f64 = 1e6;
 /// Score of one bit (a doubling) of padding below and above the knee; a squared bit of distance from a base's
 /// target scores 1.
-const PADDING_WEIGHT: [f64; 2] = [60.0, 800.0];
+const PADDING_WEIGHT: [f64; 2] = [60.0, 1500.0];
 /// Score of any padding at all.
 const ANY_PADDING: f64 = 0.25;
 /// Extents below this may be padded by [`SMALL_EXTENT_KNEE`] samples: a single one may be past any percentage.
@@ -60,13 +65,13 @@ const SMALL_EXTENT_KNEE: f64 = 2.0;
 /// Weight, per axis of the grid, of the last block's distance from its target.
 const BLOCK_WEIGHT: f64 = 0.75;
 /// Further weight of a last block below its target: it multiplies the costliest layer, a larger one does not.
-const SMALL_BLOCK_WEIGHT: f64 = 1.5;
+const SMALL_BLOCK_WEIGHT: f64 = 3.0;
 /// Preference for larger bases at coarser levels, as in the partitions published for pictures.
 const COARSE_WEIGHT: f64 = 0.02;
-/// Weight of the distance of cells' sides from what is wanted, where levels are many.
+/// Weight of the distance of cells' sides from what is wanted, where axes take turns.
 const SIDE_WEIGHT: f64 = 0.25;
-/// Levels are many when they leave fewer bits than this per axis and level.
-const DEEP_BITS: f64 = 0.99;
+/// Shares of the axes before it that an axis makes up for, tried in order.
+const TURN_SHARES: [f64; 3] = [0.25, 0.5, 1.0];
 
 /// What a plan must fit.
 #[derive(Clone, Debug, PartialEq)]
@@ -177,8 +182,8 @@ pub enum PlanError {
     },
 }
 
-/// Chooses bases and a width. Deterministic, bounded (a few milliseconds at the most common shapes), and valid
-/// for any extents.
+/// Chooses bases and a width. Deterministic, valid for any extents, and bounded: about a millisecond for a picture,
+/// up to a quarter of a second to find that a budget cannot be met on four huge axes.
 ///
 /// * **Levels** as asked for, or [`default_levels`] — more where a digit table would be too large.
 /// * **Bases** as the module's documentation says.
@@ -222,13 +227,12 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PlanError> {
     for partition in std::iter::once(partition).chain(others) {
         let mac = |width| Cost::of(&request.config(partition.clone(), width)).mac_exec;
         let fits = |width| mac(width) <= budget;
-        let (smallest, width) = match request.width {
-            Some(width) => (width, fits(width).then_some(width)),
-            None => {
-                let free = widest(WIDTH_STEP, WIDTH_STEP, MIN_DEFAULT_WIDTH, fits);
-                let bound = |w| fits(w) && within_values(request, &partition, w);
-                (WIDTH_STEP, widest(WIDTH_STEP, MIN_DEFAULT_WIDTH, MAX_BUDGET_WIDTH, bound).or(free))
-            }
+        let (smallest, width) = if let Some(width) = request.width {
+            (width, fits(width).then_some(width))
+        } else {
+            let free = widest(WIDTH_STEP, WIDTH_STEP, MIN_DEFAULT_WIDTH, fits);
+            let bound = |w| fits(w) && within_values(request, &partition, w);
+            (WIDTH_STEP, widest(WIDTH_STEP, MIN_DEFAULT_WIDTH, MAX_BUDGET_WIDTH, bound).or(free))
         };
         if let Some(width) = width {
             let config = request.config(partition, width);
@@ -362,39 +366,80 @@ fn partition_for(
     let total: f64 = axis_bits.iter().sum();
     let block = block_bits.unwrap_or_else(|| block_samples_log2(extents.len(), total, levels)).min(total);
     let step = (total - block) / (levels - 1) as f64;
-    // sides[l]: log2 of the wanted side of a cell of level l; sides[levels - 1] is one sample.
+    // sides[l]: log2 of the wanted side of a cell of level l; of one sample at the finest level.
     let mut sides: Vec<f64> =
         (0..levels - 1).map(|l| side_of(&axis_bits, block + step * (levels - 2 - l) as f64)).collect();
     sides.push(0.0);
+    let targets: Vec<Vec<f64>> = axis_bits
+        .iter()
+        .map(|&bits| {
+            (0..levels)
+                .map(|l| if l == 0 { bits } else { sides[l - 1].min(bits) } - sides[l].min(bits))
+                .collect()
+        })
+        .collect();
 
-    // Less than a doubling per axis and level: axes take turns, so that no level goes without a digit.
-    let deep = step / (extents.len() as f64) < DEEP_BITS;
-    // By level: how far the axes chosen so far are past their targets; the next one makes up for it.
-    let mut ahead = vec![0.0; levels];
+    let mut bases = bases_for(extents, &targets, 0.0);
+    if empty_levels(&bases) > 0 && extents.len() > 1 {
+        let rank = |bases: &[Vec<usize>]| (empty_levels(bases), imbalance(bases, &targets));
+        for share in TURN_SHARES {
+            let others = bases_for(extents, &targets, share);
+            if rank(&others) < rank(&bases) && Partition::new(extents, &others).is_ok() {
+                bases = others;
+            }
+        }
+    }
+    Partition::new(extents, &bases)
+}
+
+/// Levels of which all bases are 1: layers that add depth and cost but no detail.
+fn empty_levels(bases: &[Vec<usize>]) -> usize {
+    (0..bases[0].len()).filter(|&l| bases.iter().all(|list| list[l] == 1)).count()
+}
+
+/// How far the levels' digit tuples and the cells' sides are from their targets, in millionths of a squared bit.
+fn imbalance(bases: &[Vec<usize>], targets: &[Vec<f64>]) -> i64 {
+    let mut sum = 0.0;
+    let mut ahead = vec![0.0; bases.len()];
+    for l in (0..bases[0].len()).rev() {
+        let mut tuples = 0.0;
+        for (axis, ahead) in ahead.iter_mut().enumerate() {
+            let off = (bases[axis][l] as f64).log2() - targets[axis][l];
+            tuples += off;
+            *ahead += off;
+            sum += SIDE_WEIGHT * *ahead * *ahead;
+        }
+        sum += tuples * tuples;
+    }
+    (sum * UNIT).round() as i64
+}
+
+/// Bases of all axes near `targets[axis][level]`. An axis makes up for a `share` of what the axes before it are
+/// past their targets, so that bases of 1 fall on different levels; 0 leaves the axes independent.
+fn bases_for(extents: &[usize], targets: &[Vec<f64>], share: f64) -> Vec<Vec<usize>> {
+    let in_turn = share > 0.0;
+    let last = targets[0].len() - 1;
+    let mut ahead = vec![0.0; last];
     let mut bases: Vec<Vec<usize>> = Vec::with_capacity(extents.len());
     for (axis, &extent) in extents.iter().enumerate() {
-        if !deep && let Some(same) = extents[..axis].iter().position(|&e| e == extent) {
+        if !in_turn && let Some(same) = extents[..axis].iter().position(|&e| e == extent) {
             bases.push(bases[same].clone());
             continue;
         }
-        let bits = axis_bits[axis];
-        let mut targets: Vec<f64> = (0..levels)
-            .map(|l| if l == 0 { bits } else { sides[l - 1].min(bits) } - sides[l].min(bits))
-            .collect();
-        if deep {
-            for (target, ahead) in targets.iter_mut().zip(&ahead).take(levels - 1) {
-                *target = (*target - ahead).max(0.0);
+        let mut targets = targets[axis].clone();
+        if in_turn {
+            for (target, ahead) in targets.iter_mut().zip(&ahead) {
+                *target = (*target - share * ahead).max(0.0);
             }
         }
-        let search = AxisSearch { extent: extent as u64, n_axes: extents.len(), targets, deep };
-        let list = search.bases();
-        for (l, ahead) in ahead.iter_mut().enumerate().take(levels - 1) {
-            // `targets` held what was ahead before; what is left of it is carried on.
+        let search = AxisSearch { extent: extent as u64, n_axes: extents.len(), targets, in_turn };
+        let list = search.bases_within_limit();
+        for (l, ahead) in ahead.iter_mut().enumerate() {
             *ahead = (list[l] as f64).log2() - search.targets[l];
         }
         bases.push(list);
     }
-    Partition::new(extents, &bases)
+    bases
 }
 
 /// The S with `Σ_axis min(S, axis_bits)` = `volume`.
@@ -437,9 +482,8 @@ struct AxisSearch {
     n_axes: usize,
     /// Wanted logarithm (base 2) of each level's base, coarsest first.
     targets: Vec<f64>,
-    /// Whether the targets are so small that bases of 1 are needed: cells then keep near their wanted sides
-    /// instead of larger bases coming first.
-    deep: bool,
+    /// Whether cells keep near their wanted sides instead of larger bases coming first.
+    in_turn: bool,
 }
 
 impl AxisSearch {
@@ -467,7 +511,7 @@ impl AxisSearch {
         } else {
             BLOCK_WEIGHT * self.n_axes as f64 * if off < 0.0 { SMALL_BLOCK_WEIGHT } else { 1.0 }
         };
-        let order = if self.deep {
+        let order = if self.in_turn {
             let wanted: f64 = self.targets[level..].iter().sum();
             SIDE_WEIGHT * (side - wanted) * (side - wanted)
         } else {
@@ -476,8 +520,22 @@ impl AxisSearch {
         weight * off * off + order
     }
 
-    /// The bases, coarsest first, by a search over partial choices.
-    fn bases(&self) -> Vec<usize> {
+    /// The bases, coarsest first, from as near the targets as the padding limit allows.
+    fn bases_within_limit(&self) -> Vec<usize> {
+        let limit = self.extent as f64 * (1.0 + PADDING_LIMIT);
+        let [near @ .., far] = REACH_BITS;
+        for reach in near {
+            let bases = self.bases(reach);
+            let padded: u64 = bases.iter().map(|&b| b as u64).product();
+            if padded as f64 <= limit || self.extent < SMALL_EXTENT {
+                return bases;
+            }
+        }
+        self.bases(far)
+    }
+
+    /// The bases, coarsest first, by a search over partial choices with bases within `reach` of the targets.
+    fn bases(&self, reach: f64) -> Vec<usize> {
         let units = |score: f64| (score * UNIT).round() as i64;
         let start = Choice { distance: 0, score: 0, side: 1, rest: self.extent, base: 1, parent: 0 };
         let mut kept = vec![vec![start]];
@@ -490,7 +548,7 @@ impl AxisSearch {
                 if level == 0 {
                     candidates.push(choice.rest);
                 } else {
-                    candidate_bases(choice.rest, self.targets[level], &mut candidates);
+                    candidate_bases(choice.rest, self.targets[level], reach, &mut candidates);
                 }
                 for &base in &candidates {
                     let (side, rest) = (choice.side * base, choice.rest.div_ceil(base));
@@ -522,9 +580,9 @@ impl AxisSearch {
 
 /// Bases to try for a level with this target on an axis with `rest` cells left: all near the target where these
 /// are few, otherwise a geometric sample and the divisors of the rest.
-fn candidate_bases(rest: u64, target: f64, out: &mut Vec<u64>) {
-    let low = ((target - REACH_BITS).exp2().floor() as u64).clamp(1, rest);
-    let high = ((target + REACH_BITS).exp2().ceil() as u64).clamp(low, rest);
+fn candidate_bases(rest: u64, target: f64, reach: f64, out: &mut Vec<u64>) {
+    let low = ((target - reach).exp2().floor() as u64).clamp(1, rest);
+    let high = ((target + reach).exp2().ceil() as u64).clamp(low, rest);
     if high - low < 24 {
         out.extend(low..=high);
         return;
@@ -532,8 +590,10 @@ fn candidate_bases(rest: u64, target: f64, out: &mut Vec<u64>) {
     let ratio = (high as f64 / low as f64).ln() / (SAMPLED_BASES - 1) as f64;
     out.extend((0..SAMPLED_BASES).map(|i| ((low as f64 * (ratio * i as f64).exp()) as u64).clamp(low, high)));
     let centre = (target.exp2() as u64).clamp(low, high);
-    let reach = 2048;
-    out.extend((low.max(centre.saturating_sub(reach))..=high.min(centre + reach)).filter(|b| rest % b == 0));
+    let scan = 2048;
+    out.extend(
+        (low.max(centre.saturating_sub(scan))..=high.min(centre + scan)).filter(|&b| rest.is_multiple_of(b)),
+    );
     out.sort_unstable();
     out.dedup();
 }

@@ -58,8 +58,8 @@ fn published_costs() {
 #[test]
 fn executed_costs_of_known_settings() {
     // The method's page states these to the digits given here.
-    let cases: [(&[usize], &str, usize, usize, f64, f64); 3] = [
-        (&[512, 512], "4,4,4,8;4,4,4,8", 1, 256, 1608.0, 8.7),
+    let cases = [
+        (&[512usize, 512] as &[usize], "4,4,4,8;4,4,4,8", 1, 256, 1608.0, 8.7),
         (&[512, 768], "4,4,4,8;4,4,6,8", 3, 256, 2611.0, 8.5),
         (&[8192, 8192], "4,4,4,4,4,8;4,4,4,4,4,8", 3, 512, 7458.0, 17.0),
     ];

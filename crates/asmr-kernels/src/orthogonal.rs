@@ -1,0 +1,68 @@
+//! An orthonormal basis of a square matrix's columns, for preconditioned optimisers.
+
+use crate::isa::{kernel, mul_add};
+
+/// Partial sums of a dot product: wide enough for two registers, in a fixed order.
+const LANES: usize = 16;
+
+kernel! {
+    /// Replaces the `n` columns of a square matrix (each contiguous: column j is `columns[j·n ..]`) by the Q of its
+    /// QR decomposition, by Householder reflections (Golub and Van Loan, section 5.2). Never fails: a rank-deficient
+    /// matrix is completed to a full basis. `scratch` is resized to n² + n.
+    ///
+    /// # Panics
+    /// When `columns` has fewer than n² values.
+    pub fn orthonormalise = orthonormalise_body(n: usize, columns: &mut [f32], scratch: &mut Vec<f32>)
+}
+
+#[inline(always)]
+fn orthonormalise_body<const FUSED: bool>(n: usize, columns: &mut [f32], scratch: &mut Vec<f32>) {
+    scratch.clear();
+    scratch.resize(n * n + n, 0.0);
+    let (reflectors, factors) = scratch.split_at_mut(n * n);
+    reflectors.copy_from_slice(&columns[..n * n]);
+    for k in 0..n {
+        let (done, later) = reflectors.split_at_mut((k + 1) * n);
+        let v = &mut done[k * n + k..];
+        let norm = dot::<FUSED>(v, v).sqrt();
+        // The sign that avoids cancellation.
+        v[0] += if v[0] < 0.0 { -norm } else { norm };
+        let square = dot::<FUSED>(v, v);
+        factors[k] = if square > 0.0 && square.is_finite() { 2.0 / square } else { 0.0 };
+        for column in later.chunks_exact_mut(n) {
+            reflect::<FUSED>(factors[k], v, &mut column[k..]);
+        }
+    }
+    for (j, column) in columns[..n * n].chunks_exact_mut(n).enumerate() {
+        column.fill(0.0);
+        column[j] = 1.0;
+    }
+    for k in (0..n).rev() {
+        let v = &reflectors[k * n + k..(k + 1) * n];
+        for column in columns[k * n..n * n].chunks_exact_mut(n) {
+            reflect::<FUSED>(factors[k], v, &mut column[k..]);
+        }
+    }
+}
+
+/// `x -= factor · (v·x) · v`
+#[inline(always)]
+fn reflect<const FUSED: bool>(factor: f32, v: &[f32], x: &mut [f32]) {
+    let s = -factor * dot::<FUSED>(v, x);
+    for (x, &v) in x.iter_mut().zip(v) {
+        *x = mul_add::<FUSED>(s, v, *x);
+    }
+}
+
+#[inline(always)]
+fn dot<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0f32; LANES];
+    let (a_rows, b_rows) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let tail: f32 = a_rows.remainder().iter().zip(b_rows.remainder()).map(|(a, b)| a * b).sum();
+    for (a, b) in a_rows.zip(b_rows) {
+        for j in 0..LANES {
+            sums[j] = mul_add::<FUSED>(a[j], b[j], sums[j]);
+        }
+    }
+    sums.iter().sum::<f32>() + tail
+}

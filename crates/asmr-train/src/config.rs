@@ -1,0 +1,157 @@
+//! What a fit does: one struct, one place for defaults, named presets.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Named settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Preset {
+    /// A look in a few seconds.
+    Fast,
+    /// Good quality in well under a minute for a photograph.
+    Default,
+    /// The best quality known, at several times the default's time.
+    Best,
+    /// The paper's protocol: Adam, rate 1e-4 decaying to 1e-5, 10,000 full-batch steps, its initialisation.
+    Paper,
+}
+
+impl Preset {
+    /// All presets.
+    pub const ALL: [Self; 4] = [Self::Fast, Self::Default, Self::Best, Self::Paper];
+
+    /// The preset's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Default => "default",
+            Self::Best => "best",
+            Self::Paper => "paper",
+        }
+    }
+}
+
+/// The optimiser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Algorithm {
+    /// Adam on every tensor.
+    Adam,
+    /// SOAP on the matrices between sine layers, Adam on the rest ([`crate::soap`]).
+    Soap,
+}
+
+/// The effective configuration of a fit; stored in the file it makes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FitConfig {
+    /// Where the other values came from, before any was changed.
+    pub preset: Preset,
+    /// Seed of the initial weights and of the batches.
+    pub seed: u64,
+    /// The optimiser.
+    pub algorithm: Algorithm,
+    /// Optimiser updates, 1 to 10^9.
+    pub steps: u32,
+    /// Learning rate at its highest, above 0 and at most 1.
+    pub rate: f64,
+    /// The rate at the end of the cosine decay, as a fraction of `rate`, 0 to 1.
+    pub final_rate: f64,
+    /// Steps over which the rate rises linearly from nothing.
+    pub warmup_steps: u32,
+    /// Rate of the modulators as a fraction of `rate`, 0 to 1: `omega_0` acts on them twice.
+    pub modulator_rate: f64,
+    /// Adam's first-moment decay.
+    pub beta1: f64,
+    /// Adam's second-moment decay.
+    pub beta2: f64,
+    /// Fraction of the cells in a batch, above 0 and at most 1; 1 is full batch. Rounded to one over a whole number.
+    pub batch: f64,
+    /// Factor on the modulators' initial output; 1 is the paper's.
+    pub modulation_scale: f64,
+    /// Whether the output bias starts at the signal's mean instead of at random.
+    pub mean_start: bool,
+}
+
+/// Why a configuration is refused.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[error("{name} is {value}; it must be {range}")]
+pub struct ConfigError {
+    /// The setting.
+    pub name: &'static str,
+    /// Its value.
+    pub value: String,
+    /// What is accepted.
+    pub range: &'static str,
+}
+
+impl FitConfig {
+    /// A preset's settings for a network of `n_levels` levels and a width.
+    #[must_use]
+    pub fn preset(preset: Preset, n_levels: usize, width: usize) -> Self {
+        let _ = (n_levels, width);
+        let base = Self {
+            preset,
+            seed: 0,
+            algorithm: Algorithm::Soap,
+            steps: 1000,
+            rate: 2e-3,
+            final_rate: 0.1,
+            warmup_steps: 50,
+            modulator_rate: 0.01,
+            beta1: 0.9,
+            beta2: 0.999,
+            batch: 1.0,
+            modulation_scale: 1.0,
+            mean_start: true,
+        };
+        match preset {
+            Preset::Fast => Self { steps: 250, ..base },
+            Preset::Default => base,
+            Preset::Best => Self { steps: 4000, ..base },
+            Preset::Paper => Self {
+                algorithm: Algorithm::Adam,
+                steps: 10_000,
+                rate: 1e-4,
+                warmup_steps: 0,
+                modulator_rate: 1.0,
+                modulation_scale: 1.0,
+                mean_start: false,
+                ..base
+            },
+        }
+    }
+
+    /// Refuses settings outside their ranges.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the setting, its value and what is accepted.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let check = |ok: bool, name, value: f64, range| {
+            if ok { Ok(()) } else { Err(ConfigError { name, value: value.to_string(), range }) }
+        };
+        let steps = f64::from(self.steps);
+        check((1.0..=1e9).contains(&steps), "steps", steps, "1 to 1000000000")?;
+        check(self.rate > 0.0 && self.rate <= 1.0, "the learning rate", self.rate, "above 0 and at most 1")?;
+        check((0.0..=1.0).contains(&self.final_rate), "the final rate", self.final_rate, "0 to 1")?;
+        check(
+            (0.0..=1.0).contains(&self.modulator_rate),
+            "the modulators' rate",
+            self.modulator_rate,
+            "0 to 1",
+        )?;
+        check((0.0..1.0).contains(&self.beta1), "beta1", self.beta1, "0 to below 1")?;
+        check((0.0..1.0).contains(&self.beta2), "beta2", self.beta2, "0 to below 1")?;
+        check(
+            self.batch > 0.0 && self.batch <= 1.0,
+            "the batch",
+            self.batch,
+            "above 0 and at most 1 (full)",
+        )?;
+        let scale = self.modulation_scale;
+        check((0.0..=10.0).contains(&scale), "the modulation scale", scale, "0 to 10")?;
+        Ok(())
+    }
+}

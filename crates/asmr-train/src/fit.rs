@@ -1,0 +1,328 @@
+//! Fitting as a stream of events.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use asmr::inference::{Decoder, Request};
+use asmr::network::{Network, NetworkConfig, NetworkError};
+use asmr::signal::{Samples, Signal};
+use asmr_kernels::IsaLevel;
+use thiserror::Error;
+
+use crate::config::{ConfigError, FitConfig};
+use crate::gradient::GradientEngine;
+use crate::optimiser::Optimiser;
+use crate::sampler::Sampler;
+
+/// When to end a fit early.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Control<'a> {
+    /// End as soon as the decoded signal reaches this PSNR in dB.
+    pub target_psnr_db: Option<f64>,
+    /// End after this long, with the rate's decay planned for it.
+    pub time_limit: Option<Duration>,
+    /// End at the next step once this is set (Ctrl-C).
+    pub stop: Option<&'a AtomicBool>,
+}
+
+/// What happens during a fit.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FitEvent {
+    /// One optimiser update was made.
+    Step {
+        /// Updates so far.
+        step: u32,
+        /// PSNR in dB of the network before this update, over its batch, neither clamped nor rounded.
+        psnr_db: f64,
+        /// Share of the fit that is done, 0 to 1, by steps or by time.
+        progress: f64,
+    },
+    /// The fit diverged and went back to a good state with a lower rate.
+    Recovered {
+        /// The update at which it was noticed.
+        step: u32,
+        /// What was seen.
+        reason: String,
+        /// Factor on all rates from here on.
+        rate_factor: f64,
+    },
+}
+
+/// Why a fit ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All steps were made.
+    Finished,
+    /// The target was reached.
+    TargetReached,
+    /// The time was up.
+    TimeUp,
+    /// It was told to stop.
+    Stopped,
+}
+
+/// A fitted network and how it came about.
+#[derive(Clone, Debug)]
+pub struct Fitted {
+    /// The best network seen.
+    pub network: Network,
+    /// Updates made.
+    pub steps: u32,
+    /// Median milliseconds of a step.
+    pub step_ms: f64,
+    /// Seconds in all.
+    pub elapsed_s: f64,
+    /// Why it ended.
+    pub ending: Ending,
+    /// How often it diverged and was set back.
+    pub recoveries: u32,
+}
+
+/// Why there is no fit.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum FitError {
+    /// A setting outside its range.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A shape that is refused.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// A network for another signal.
+    #[error(
+        "the network is for extents {network:?} with {network_channels} channels, the signal has {signal:?} with {signal_channels}"
+    )]
+    Shape {
+        /// The network's extents.
+        network: Vec<usize>,
+        /// The network's channels.
+        network_channels: usize,
+        /// The signal's extents.
+        signal: Vec<usize>,
+        /// The signal's channels.
+        signal_channels: usize,
+    },
+    /// It diverged again and again.
+    #[error("the fit diverged {0} times, each time at a lower rate; try a lower --lr or more --width")]
+    Diverged(u32),
+}
+
+/// Set-backs after which a fit gives up.
+const MAX_RECOVERIES: u32 = 8;
+/// Factor on all rates at a set-back.
+const RECOVERY_FACTOR: f64 = 0.5;
+/// Steps between two copies of a good state.
+const CHECKPOINT_STEPS: u32 = 25;
+/// A fit whose PSNR stays this many dB under its best ...
+const DIVERGED_DB: f64 = 3.0;
+/// ... for this many steps in a row has diverged. (Single steps do spike and mend themselves.)
+const DIVERGED_STEPS: u32 = 20;
+/// A step this many dB under the best is worth no patience.
+const LOST_DB: f64 = 12.0;
+
+/// State to go back to.
+#[derive(Clone)]
+struct Checkpoint {
+    params: Vec<f32>,
+    optimiser: Optimiser,
+    psnr_db: f64,
+}
+
+/// Fits a network to a signal.
+///
+/// The result depends on the arguments alone (a time limit and `stop` excepted), not on the number of threads.
+/// Work is spread over the current rayon pool.
+///
+/// # Errors
+/// [`FitError`] for settings or shapes that are refused, and when the fit keeps diverging.
+pub fn fit(
+    signal: &Signal,
+    network: &NetworkConfig,
+    config: &FitConfig,
+    control: &Control<'_>,
+    events: &mut dyn FnMut(FitEvent),
+) -> Result<Fitted, FitError> {
+    config.validate()?;
+    if network.partition.extents() != signal.info().extents || network.channels != signal.info().channels {
+        return Err(FitError::Shape {
+            network: network.partition.extents().to_vec(),
+            network_channels: network.channels,
+            signal: signal.info().extents.clone(),
+            signal_channels: signal.info().channels,
+        });
+    }
+    let start = Instant::now();
+    let initial = Network::init(network.clone(), config.seed, config.modulation_scale as f32)?;
+    let mut params = initial.into_params();
+    if config.mean_start {
+        let range = network.layout().output_bias;
+        params[range].copy_from_slice(&channel_means(signal));
+    }
+    let isa = IsaLevel::detect();
+    let mut engine = GradientEngine::new(network, signal, isa);
+    let mut sampler = Sampler::new(network, config.batch, config.seed);
+    let full_batch = sampler.n_batches() == 1;
+    let mut optimiser = Optimiser::new(network, config, isa);
+    let mut gradient = vec![0.0; params.len()];
+
+    let mut checkpoint =
+        Checkpoint { params: params.clone(), optimiser: optimiser.clone(), psnr_db: f64::MIN };
+    let mut best = (f64::MIN, params.clone());
+    // Batches differ: their PSNR is smoothed over about an epoch before it is compared with anything.
+    let smoothing = 1.0 / f64::from(sampler.n_batches());
+    let mut smooth_mse = None;
+    let (mut rate_factor, mut recoveries, mut bad_steps) = (1.0, 0, 0);
+    let mut step_times = Vec::new();
+    let mut step = 0;
+    let ending = loop {
+        let progress = progress(step, config, control, start);
+        if control.stop.is_some_and(|s| s.load(Ordering::Relaxed)) {
+            break Ending::Stopped;
+        }
+        if control.time_limit.is_some_and(|limit| start.elapsed() >= limit) {
+            break Ending::TimeUp;
+        }
+        if step >= config.steps {
+            break Ending::Finished;
+        }
+        let step_start = Instant::now();
+        let loss = engine.loss_and_gradient(&params, sampler.next_batch(), &mut gradient);
+        let mse = smooth_mse.map_or(loss.mse, |s: f64| s + smoothing * (loss.mse - s));
+        smooth_mse = Some(mse);
+        let psnr_db = -10.0 * mse.log10();
+
+        bad_steps = if psnr_db < best.0 - DIVERGED_DB { bad_steps + 1 } else { 0 };
+        let lost = !psnr_db.is_finite() || psnr_db < best.0 - LOST_DB;
+        if lost || bad_steps >= DIVERGED_STEPS {
+            recoveries += 1;
+            if recoveries > MAX_RECOVERIES {
+                return Err(FitError::Diverged(recoveries));
+            }
+            rate_factor *= RECOVERY_FACTOR;
+            let reason = if loss.mse.is_finite() {
+                format!("PSNR fell from {:.1} to {psnr_db:.1} dB", best.0)
+            } else {
+                "the loss is not a number".to_owned()
+            };
+            params.copy_from_slice(&checkpoint.params);
+            optimiser.clone_from(&checkpoint.optimiser);
+            (smooth_mse, bad_steps) = (None, 0);
+            step += 1;
+            events(FitEvent::Recovered { step, reason, rate_factor });
+            continue;
+        }
+        // With batches the weights have moved on since the smoothed loss was measured; near enough to rank them.
+        if psnr_db > best.0 {
+            best.0 = psnr_db;
+            best.1.copy_from_slice(&params);
+        }
+        if step % CHECKPOINT_STEPS == 0
+            && psnr_db >= checkpoint.psnr_db
+            && gradient.iter().all(|g| g.is_finite())
+        {
+            checkpoint.params.copy_from_slice(&params);
+            checkpoint.optimiser.clone_from(&optimiser);
+            checkpoint.psnr_db = psnr_db;
+        }
+        if let Some(target) = control.target_psnr_db
+            // Rounding costs a little, clamping gains a little: only a decode decides.
+            && psnr_db > target - 0.25
+            && decoded_psnr_db(network, &params, signal)? >= target
+        {
+            best.1.copy_from_slice(&params);
+            break Ending::TargetReached;
+        }
+        optimiser.step(config, rate(config, step, progress) * rate_factor, &gradient, &mut params);
+        step += 1;
+        step_times.push(step_start.elapsed().as_secs_f64() * 1e3);
+        events(FitEvent::Step { step, psnr_db, progress: self::progress(step, config, control, start) });
+    };
+    // The last update has not been measured yet; it is kept if it is better, and so is the best of a batched fit
+    // only if it beats the last on the whole signal.
+    if ending != Ending::TargetReached && params.iter().all(|w| w.is_finite()) && (step > 0 || !full_batch) {
+        let last = decoded_psnr_db(network, &params, signal)?;
+        let kept = decoded_psnr_db(network, &best.1, signal)?;
+        if last >= kept {
+            best.1.copy_from_slice(&params);
+        }
+    }
+    step_times.sort_by(f64::total_cmp);
+    Ok(Fitted {
+        network: Network::new(network.clone(), best.1)?,
+        steps: step,
+        step_ms: step_times.get(step_times.len() / 2).copied().unwrap_or(0.0),
+        elapsed_s: start.elapsed().as_secs_f64(),
+        ending,
+        recoveries,
+    })
+}
+
+/// Share of the fit that is done: by steps, or by time where that runs out sooner.
+fn progress(step: u32, config: &FitConfig, control: &Control<'_>, start: Instant) -> f64 {
+    let by_steps = f64::from(step) / f64::from(config.steps);
+    let by_time =
+        control.time_limit.map_or(0.0, |limit| start.elapsed().as_secs_f64() / limit.as_secs_f64().max(1e-9));
+    by_steps.max(by_time).min(1.0)
+}
+
+/// Linear warm-up, then cosine decay from `rate` to `final_rate · rate`.
+fn rate(config: &FitConfig, step: u32, progress: f64) -> f64 {
+    let cosine = 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
+    let warmup = f64::from(step + 1) / f64::from(config.warmup_steps.max(1));
+    config.rate * (config.final_rate + (1.0 - config.final_rate) * cosine) * warmup.min(1.0)
+}
+
+/// Mean of each channel on the network's scale.
+fn channel_means(signal: &Signal) -> Vec<f32> {
+    let channels = signal.info().channels;
+    let mut sums = vec![0.0f64; channels];
+    let mut buffer = vec![0.0; channels * 4096];
+    let n = signal.samples().len();
+    for start in (0..n).step_by(buffer.len()) {
+        let part = &mut buffer[..(n - start).min(channels * 4096)];
+        signal.read_scaled(start, part);
+        for sample in part.chunks_exact(channels) {
+            for (s, &x) in sums.iter_mut().zip(sample) {
+                *s += f64::from(x);
+            }
+        }
+    }
+    sums.iter().map(|s| (s * channels as f64 / n as f64) as f32).collect()
+}
+
+/// PSNR in dB of the decoded signal (clamped and rounded to the signal's own type); infinite when exact.
+fn decoded_psnr_db(config: &NetworkConfig, params: &[f32], signal: &Signal) -> Result<f64, FitError> {
+    let network = Network::new(config.clone(), params.to_vec())?;
+    let decoder = Decoder::new(&network);
+    let request = Request::whole(&config.partition);
+    let n = signal.samples().len();
+    // The request is the whole signal and the output has its length: the decoder has nothing to refuse.
+    let refused = "a whole decode fits its own signal";
+    let mse = match signal.samples() {
+        Samples::U8(original) => {
+            let mut decoded = vec![0u8; n];
+            decoder.decode(&request, &mut decoded).expect(refused);
+            mean_square(
+                original.iter().zip(&decoded).map(|(&a, &b)| (f64::from(a) - f64::from(b)) / 255.0),
+                n,
+            )
+        }
+        Samples::U16(original) => {
+            let mut decoded = vec![0u16; n];
+            decoder.decode(&request, &mut decoded).expect(refused);
+            mean_square(
+                original.iter().zip(&decoded).map(|(&a, &b)| (f64::from(a) - f64::from(b)) / 65535.0),
+                n,
+            )
+        }
+        Samples::F32(original) => {
+            let mut decoded = vec![0f32; n];
+            decoder.decode(&request, &mut decoded).expect(refused);
+            mean_square(original.iter().zip(&decoded).map(|(&a, &b)| f64::from(a) - f64::from(b)), n)
+        }
+    };
+    Ok(-10.0 * mse.log10())
+}
+
+fn mean_square(errors: impl Iterator<Item = f64>, n: usize) -> f64 {
+    errors.map(|e| e * e).sum::<f64>() / n as f64
+}
