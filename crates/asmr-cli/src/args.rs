@@ -1,0 +1,491 @@
+//! The command line: verbs, options, what each accepts, and what is said about a wrong call.
+
+#![allow(
+    clippy::doc_markdown,
+    reason = "doc comments here are the help text, which shows backticks as they are"
+)]
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use asmr::network::{MAX_WIDTH, Modulator};
+use asmr::partition::{MAX_LEVELS, MIN_LEVELS, parse_bases};
+use asmr_train::config::Preset;
+use clap::builder::RangedU64ValueParser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::error::{OK, USAGE, say};
+use crate::files::{has_extension, is_picture_name};
+use crate::report::{print, quote};
+
+/// The most threads that can be asked for.
+const MAX_THREADS: u64 = 1024;
+/// The longest time limit: 1000 hours.
+const MAX_TIME_S: f64 = 3_600_000.0;
+/// The most repetitions of a timing.
+const MAX_REPS: u64 = 100_000;
+
+const EXAMPLES: &str = "\
+Examples:
+  asmr encode photo.jpg                     writes photo.asmr, shows quality, size and cost
+  asmr encode photo.jpg --time 20s -o p.asmr  the best quality that 20 seconds of fitting give
+  asmr decode photo.asmr -o back.png        the whole picture
+  asmr info photo.asmr                      what is inside, and what each part costs
+  asmr eval photo.asmr photo.jpg            quality, size and speed against the original
+
+Exit codes: 0 done; 1 a write failed or a target was missed; 2 wrong call or unusable input; 130 ended by Ctrl-C.";
+
+const ENCODE_EXAMPLES: &str = "\
+Examples:
+  asmr encode photo.jpg                               defaults; writes photo.asmr beside it
+  asmr encode photo.jpg --preset best --levels 5 --width 192 --seed 7
+  asmr encode photo.jpg --psnr 38                     stops as soon as 38 dB are reached
+  asmr encode photo.jpg --time 20s                    the best quality within 20 seconds of fitting
+  asmr encode photo.jpg --mac 1000                    a network that executes at most 1000 MAC/sample
+  asmr encode photo.jpg --bases \"4,4,4,8;4,4,6,8\" --width 256 --preset paper --steps 1000 --lr 1e-3
+
+Ctrl-C ends the fit and writes the best network so far (exit code 130); a second Ctrl-C ends at once.";
+
+const DECODE_EXAMPLES: &str = "\
+Examples:
+  asmr decode photo.asmr -o out.png
+  asmr decode photo.asmr -o part.png --region 100..228,64..192   rows 100 to 227, columns 64 to 191
+  asmr decode photo.asmr -o part.png --region 100..,..192        an end left out is the signal's own
+  asmr decode photo.asmr -o small.png --thumbnail 8              exact means of boxes of 8 x 8 samples
+  asmr decode photo.asmr -o out.npy                              the network's own floats, unclamped
+
+Pictures: .png .jpg .webp .tif .bmp .ppm .pgm .pam .tga .qoi";
+
+/// Small networks for pictures: encode a picture, look at what it costs, get it back.
+#[derive(Debug, Parser)]
+#[command(name = "asmr", version, arg_required_else_help = true, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// Options of every verb.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// Threads to use, 1 to 1024 [default: all cores]; results do not depend on it
+    #[arg(
+        long,
+        global = true,
+        value_name = "N",
+        allow_negative_numbers = true,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=MAX_THREADS)
+    )]
+    pub(crate) threads: Option<usize>,
+    /// Show no progress (results, notes and errors are still told)
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// Print the result as one JSON object on stdout
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Fit a network to a picture and write it as an .asmr file
+    Encode(EncodeArgs),
+    /// Get the picture (or a region, a thumbnail, the raw floats) back from an .asmr file
+    Decode(DecodeArgs),
+    /// Show what an .asmr file holds and what each part of its network costs
+    Info(InfoArgs),
+    /// Measure an .asmr file against the original: quality, size, decoding speed
+    Eval(EvalArgs),
+    /// Make an .asmr file of weights from PyTorch (.safetensors)
+    Import(ImportArgs),
+    /// Write the weights of an .asmr file for PyTorch (.safetensors)
+    Export(ExportArgs),
+}
+
+/// Options of `encode`.
+#[derive(Debug, Args)]
+#[command(after_help = ENCODE_EXAMPLES)]
+pub(crate) struct EncodeArgs {
+    /// The picture: PNG, JPEG, WebP, TIFF, PNM, BMP, TGA, GIF, QOI or ICO
+    pub(crate) input: PathBuf,
+    /// The .asmr file to write [default: the input's name with .asmr, beside the input, if that is free]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Settings to start from; other options override them
+    #[arg(long, value_enum, default_value_t = PresetName::Default)]
+    pub(crate) preset: PresetName,
+    /// Levels of the network, 2 to 32 [default: by the picture's extents; paper: 4]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        value_parser = RangedU64ValueParser::<usize>::new().range(MIN_LEVELS as u64..=MAX_LEVELS as u64)
+    )]
+    pub(crate) levels: Option<usize>,
+    /// Neurons of each layer, 1 to 16384 [default: up to 256, by the picture's extents; paper: 256]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=MAX_WIDTH as u64)
+    )]
+    pub(crate) width: Option<usize>,
+    /// Bases per axis, coarsest level first, as in "4,4,4,8;4,4,6,8" (rows;columns); an axis' product must reach
+    /// its extent, and a larger one pads
+    #[arg(long, value_name = "BASES", allow_hyphen_values = true, value_parser = bases)]
+    pub(crate) bases: Option<Bases>,
+    /// The most multiply-adds a decode may execute per sample; bases (and the width, if not given) are chosen to fit
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = mac)]
+    pub(crate) mac: Option<f64>,
+    /// How a level's digits act on the layer before it
+    #[arg(long, value_enum, default_value_t = ModulatorName::Linear)]
+    pub(crate) modulator: ModulatorName,
+    /// Factor inside every sine, above 0 and at most 10000
+    #[arg(long = "omega-0", alias = "omega_0", value_name = "X", default_value = "30", allow_hyphen_values = true, value_parser = omega_0)]
+    pub(crate) omega_0: f32,
+    /// Seed of the initial weights [default: 0]; the same seed gives the same file
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Optimiser updates, 1 to 1000000000 [default: the preset's]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=1_000_000_000))]
+    pub(crate) steps: Option<u32>,
+    /// Learning rate at its highest, above 0 and at most 1 [default: the preset's]
+    #[arg(long, value_name = "X", allow_hyphen_values = true, value_parser = rate)]
+    pub(crate) lr: Option<f64>,
+    /// Part of the cells in each step's batch: "full", or a fraction such as 0.25 or 1/4 [default: the preset's]
+    #[arg(long, value_name = "full|FRACTION", allow_hyphen_values = true, value_parser = batch)]
+    pub(crate) batch: Option<f64>,
+    /// Stop as soon as the decoded picture reaches this PSNR; missing it gives exit code 1
+    #[arg(long, value_name = "DB", allow_hyphen_values = true, value_parser = psnr)]
+    pub(crate) psnr: Option<f64>,
+    /// Fit for this long, as in 500ms, 20s, 5m or 1h; without --steps, steps are as many as fit in
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = time)]
+    pub(crate) time: Option<Duration>,
+}
+
+/// Options of `decode`.
+#[derive(Debug, Args)]
+#[command(after_help = DECODE_EXAMPLES)]
+pub(crate) struct DecodeArgs {
+    /// The .asmr file
+    pub(crate) input: PathBuf,
+    /// The file to write, its format by its extension [default: the input's name with .png (.npy for what is no
+    /// picture), beside the input, if that is free]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Only these samples: one range START..END per axis (END not included), rows first, separated by commas
+    #[arg(long, value_name = "Y0..Y1,X0..X1", allow_hyphen_values = true, value_parser = region)]
+    pub(crate) region: Option<Ranges>,
+    /// A picture smaller by this factor, exactly averaged; `asmr info` lists the factors of a file
+    #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
+    pub(crate) thumbnail: Option<usize>,
+}
+
+/// Options of `info`.
+#[derive(Debug, Args)]
+pub(crate) struct InfoArgs {
+    /// The .asmr file
+    pub(crate) input: PathBuf,
+}
+
+/// Options of `eval`.
+#[derive(Debug, Args)]
+pub(crate) struct EvalArgs {
+    /// The .asmr file
+    pub(crate) input: PathBuf,
+    /// The picture it was made of
+    pub(crate) original: PathBuf,
+    /// Decodes to time, 1 to 100000; the median is told
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "20",
+        allow_negative_numbers = true,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=MAX_REPS)
+    )]
+    pub(crate) reps: usize,
+}
+
+/// Options of `import`.
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// The .safetensors file, with tensors under the names of the authors' PyTorch models
+    pub(crate) input: PathBuf,
+    /// The .asmr file to write [default: the input's name with .asmr, beside the input, if that is free]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// The bases the network was trained with, as in "4,4,4,8;4,4,6,8"; needed if the file does not tell
+    #[arg(long, value_name = "BASES", allow_hyphen_values = true, value_parser = bases)]
+    pub(crate) bases: Option<Bases>,
+}
+
+/// Options of `export`.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// The .asmr file
+    pub(crate) input: PathBuf,
+    /// The .safetensors file to write [default: the input's name with .safetensors, beside the input, if that is
+    /// free]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// [`Preset`] on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum PresetName {
+    /// A look in a few seconds
+    Fast,
+    /// Good quality in well under a minute for a photograph
+    Default,
+    /// The best quality known, at several times the default's time
+    Best,
+    /// The published protocol: Adam at 1e-4, 10,000 full-batch steps, width 256, 4 levels
+    Paper,
+}
+
+impl From<PresetName> for Preset {
+    fn from(name: PresetName) -> Self {
+        match name {
+            PresetName::Fast => Self::Fast,
+            PresetName::Default => Self::Default,
+            PresetName::Best => Self::Best,
+            PresetName::Paper => Self::Paper,
+        }
+    }
+}
+
+/// [`Modulator`] on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ModulatorName {
+    /// A matrix on the digit's coordinate
+    Linear,
+    /// A small network of the digit's coordinate
+    Nonlinear,
+    /// One free vector per digit
+    Table,
+}
+
+impl From<ModulatorName> for Modulator {
+    fn from(name: ModulatorName) -> Self {
+        match name {
+            ModulatorName::Linear => Self::Linear,
+            ModulatorName::Nonlinear => Self::Nonlinear,
+            ModulatorName::Table => Self::Table,
+        }
+    }
+}
+
+/// Bases as `[axis][level]`.
+#[derive(Clone, Debug)]
+pub(crate) struct Bases(pub(crate) Vec<Vec<usize>>);
+
+/// A range per axis, either end of which may be left out.
+#[derive(Clone, Debug)]
+pub(crate) struct Ranges(pub(crate) Vec<(Option<u64>, Option<u64>)>);
+
+fn bases(text: &str) -> Result<Bases, String> {
+    parse_bases(text).map(Bases).map_err(|error| error.to_string())
+}
+
+/// A finite number in a range.
+fn number(text: &str, range: &str, accepts: impl Fn(f64) -> bool) -> Result<f64, String> {
+    text.trim()
+        .parse::<f64>()
+        .ok()
+        .filter(|x| x.is_finite() && accepts(*x))
+        .ok_or_else(|| format!("it must be {range}"))
+}
+
+fn mac(text: &str) -> Result<f64, String> {
+    number(text, "a number above 0, in MAC/sample", |x| x > 0.0)
+}
+
+fn omega_0(text: &str) -> Result<f32, String> {
+    number(text, "a number above 0 and at most 10000", |x| x as f32 > 0.0 && x <= 10_000.0).map(|x| x as f32)
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    number(text, "a number above 0 and at most 1, as in 1e-3", |x| x > 0.0 && x <= 1.0)
+}
+
+fn psnr(text: &str) -> Result<f64, String> {
+    number(text, "a number above 0 and at most 200, in dB", |x| x > 0.0 && x <= 200.0)
+}
+
+fn batch(text: &str) -> Result<f64, String> {
+    if text.eq_ignore_ascii_case("full") {
+        return Ok(1.0);
+    }
+    let range = "\"full\", or a fraction above 0 and at most 1, as in 0.25 or 1/4";
+    let value = match text.split_once('/') {
+        Some((over, under)) => number(over, range, |x| x > 0.0)? / number(under, range, |x| x > 0.0)?,
+        None => number(text, range, |_| true)?,
+    };
+    if value > 0.0 && value <= 1.0 { Ok(value) } else { Err(format!("it must be {range}")) }
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let range = "a number and a unit (ms, s, m or h), more than 0 and at most 1000h, as in 20s";
+    let split = text.rfind(|c: char| !c.is_ascii_alphabetic()).map_or(0, |i| i + 1);
+    // The last character that is no letter may have several bytes; then it is no number either.
+    let (value, unit) = text.split_at_checked(split).ok_or_else(|| format!("it must be {range}"))?;
+    let seconds_per_unit = match unit {
+        "ms" => 1e-3,
+        "s" | "sec" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(format!("it must be {range}")),
+    };
+    let seconds = number(value, range, |x| x > 0.0)? * seconds_per_unit;
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|time| seconds <= MAX_TIME_S && !time.is_zero())
+        .ok_or_else(|| format!("it must be {range}"))
+}
+
+fn region(text: &str) -> Result<Ranges, String> {
+    let end = |text: &str| {
+        let text = text.trim();
+        if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
+    };
+    text.split(',')
+        .map(|range| {
+            range.split_once("..").and_then(|(start, stop)| Some((end(start)?, end(stop)?))).ok_or_else(|| {
+                format!(
+                    "'{}' is not a range; write START..END for each axis, rows first, as in 0..128,64..192 (an end may be left out)",
+                    range.trim()
+                )
+            })
+        })
+        .collect::<Result<_, _>>()
+        .map(Ranges)
+}
+
+/// Reads the command line. What is answered at once (help, version, a wrong call) has been answered when this gives
+/// an exit code.
+pub(crate) fn parse() -> Result<Cli, u8> {
+    Cli::try_parse().map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            print(&error.render().to_string()).map_or_else(|failure| failure.report(), |()| OK)
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            use std::io::Write as _;
+            let _ = write!(std::io::stderr(), "{}", error.render());
+            USAGE
+        }
+        _ => {
+            say(&wrong_call(&error));
+            USAGE
+        }
+    })
+}
+
+/// One sentence for a wrong call.
+fn wrong_call(error: &clap::Error) -> String {
+    if error.kind() == ErrorKind::InvalidSubcommand
+        && let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
+    {
+        return unknown_verb(word, error);
+    }
+    let text = error.render().to_string();
+    // The first paragraph is the error, later ones are tips and the usage.
+    let mut paragraphs = text.split("\n\n").map(|p| p.split_whitespace().collect::<Vec<_>>().join(" "));
+    let first = paragraphs.next().unwrap_or_default();
+    let mut sentence = first.strip_prefix("error: ").unwrap_or(&first).trim_end_matches(':').to_owned();
+    for tip in paragraphs.filter_map(|p| p.strip_prefix("tip: ").map(str::to_owned)) {
+        sentence = format!("{sentence} ({tip})");
+    }
+    let verb = std::env::args_os().skip(1).find_map(|word| verb_named(&word));
+    sentence + &format!("; see: asmr {}--help", verb.map_or_else(String::new, |verb| verb + " "))
+}
+
+fn verb_named(word: &OsString) -> Option<String> {
+    let verbs = ["encode", "decode", "info", "eval", "import", "export"];
+    verbs.iter().find(|verb| word == *verb).map(|verb| (*verb).to_owned())
+}
+
+/// What to type instead of a word that is no verb: most often somebody names a file and nothing else.
+fn unknown_verb(word: &str, error: &clap::Error) -> String {
+    let path = Path::new(word);
+    let name = quote(path);
+    if has_extension(path, "asmr") {
+        let picture = quote(&path.with_extension("png"));
+        return format!(
+            "'{word}' is not a command; to get its picture back type: asmr decode {name} -o {picture}; to look at it type: asmr info {name}"
+        );
+    }
+    if has_extension(path, "safetensors") {
+        return format!("'{word}' is not a command; to import it type: asmr import {name}");
+    }
+    if is_picture_name(path) || path.is_file() {
+        return format!("'{word}' is not a command; to encode it type: asmr encode {name}");
+    }
+    let similar = match error.get(ContextKind::SuggestedSubcommand) {
+        Some(ContextValue::Strings(words)) if !words.is_empty() => {
+            format!(" (did you mean {}?)", words.join(" or "))
+        }
+        _ => String::new(),
+    };
+    format!(
+        "'{word}' is not a command{similar}; commands are encode, decode, info, eval, import and export; see: asmr --help"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_line_is_consistent() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times() {
+        let accepted = [("20s", 20.0), ("1.5m", 90.0), ("250ms", 0.25), ("2h", 7200.0), ("1e1s", 10.0)];
+        for (text, seconds) in accepted {
+            assert_eq!(time(text).map(|t| t.as_secs_f64()), Ok(seconds), "{text}");
+        }
+        let refused =
+            ["", "s", "20", "-1s", "0s", "nans", "infs", "1001h", "1e400h", "20 parsecs", "é", "é1s", "1é"];
+        for text in refused {
+            assert!(time(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn batches() {
+        let accepted = [("full", 1.0), ("FULL", 1.0), ("0.25", 0.25), ("1/4", 0.25), ("1", 1.0)];
+        for (text, value) in accepted {
+            assert_eq!(batch(text), Ok(value), "{text}");
+        }
+        for text in ["", "0", "-0.5", "1.5", "nan", "inf", "1/0", "0/1", "3/2", "1/nan", "half"] {
+            assert!(batch(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn regions() {
+        assert_eq!(region("1..5,2..7").unwrap().0, [(Some(1), Some(5)), (Some(2), Some(7))]);
+        assert_eq!(region("..,3..").unwrap().0, [(None, None), (Some(3), None)]);
+        assert_eq!(region("..4").unwrap().0, [(None, Some(4))]);
+        for text in [
+            "",
+            "5",
+            "1-5",
+            "1..=5",
+            "-1..5",
+            "1...5",
+            "a..b",
+            "1..5;2..7",
+            "1..5,",
+            "1..99999999999999999999",
+        ] {
+            assert!(region(text).is_err(), "{text}");
+        }
+    }
+}

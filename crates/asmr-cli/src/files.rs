@@ -1,0 +1,229 @@
+//! Reading `.asmr` files, and where results may be written.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use asmr::file::{AsmrFile, FileError, Limits, MAGIC};
+use asmr::inference::{Decoder, Request, RequestError, Value};
+use asmr::signal::{SampleType, Samples, Signal, SignalInfo};
+use asmr_media::{MediaError, PictureFormat, write_atomically};
+
+use crate::error::Failure;
+use crate::interrupt;
+use crate::report::quote;
+
+/// Whether the extension is that of a picture that can be encoded.
+pub(crate) fn is_picture_name(path: &Path) -> bool {
+    PictureFormat::from_path(path).is_ok()
+        || ["gif", "ico", "pbm"].iter().any(|extension| has_extension(path, extension))
+}
+
+/// Whether the path has this extension, in upper or lower case.
+pub(crate) fn has_extension(path: &Path, extension: &str) -> bool {
+    path.extension().is_some_and(|own| own.eq_ignore_ascii_case(extension))
+}
+
+/// Whether the file begins as every `.asmr` file does.
+pub(crate) fn is_asmr(path: &Path) -> bool {
+    let mut start = [0; MAGIC.len()];
+    fs::metadata(path).is_ok_and(|m| m.is_file())
+        && File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok()
+        && start == MAGIC
+}
+
+/// Opens a file, refusing folders; with its length if it is a regular file.
+pub(crate) fn open(path: &Path, kind: &str) -> Result<(File, Option<u64>), Failure> {
+    let unreadable = |error: io::Error| Failure::usage(format!("cannot read {}: {error}", path.display()));
+    let metadata = fs::metadata(path).map_err(unreadable)?;
+    if metadata.is_dir() {
+        return Err(Failure::usage(format!(
+            "cannot read {}: it is a folder; give the name of {kind} file in it",
+            path.display()
+        )));
+    }
+    let file = File::open(path).map_err(unreadable)?;
+    Ok((file, metadata.is_file().then_some(metadata.len())))
+}
+
+/// An `.asmr` file as it was read.
+pub(crate) struct Loaded {
+    /// Its content.
+    pub(crate) file: AsmrFile,
+    /// Its length.
+    pub(crate) n_bytes: u64,
+}
+
+/// Reads an `.asmr` file within the default limits.
+pub(crate) fn read_asmr(path: &Path) -> Result<Loaded, Failure> {
+    let (input, known_len) = open(path, "an .asmr")?;
+    let mut reader = BufReader::with_capacity(1 << 16, input);
+    let file = AsmrFile::read_from(&mut reader, known_len, &Limits::default())
+        .map_err(|error| unusable(path, &error))?;
+    let n_bytes = known_len.or_else(|| file.n_bytes().ok()).unwrap_or(0);
+    Ok(Loaded { file, n_bytes })
+}
+
+/// The sentence for an `.asmr` file that cannot be used.
+fn unusable(path: &Path, error: &FileError) -> Failure {
+    let shown = path.display();
+    let sentence = match error {
+        FileError::NotAsmr if is_picture_name(path) => {
+            format!(
+                "{shown} is a picture, not an .asmr file; to make one of it type: asmr encode {}",
+                quote(path)
+            )
+        }
+        FileError::NotAsmr if has_extension(path, "safetensors") => {
+            format!(
+                "{shown} is a .safetensors file, not an .asmr file; to make one of it type: asmr import {}",
+                quote(path)
+            )
+        }
+        FileError::NotAsmr => {
+            format!(
+                "{shown} is not an .asmr file (its first bytes are another format's); `asmr encode` makes one of a picture"
+            )
+        }
+        FileError::Truncated { .. } | FileError::TrailingBytes { .. } | FileError::Damaged { .. } => {
+            format!("{shown} cannot be used: {error}; get a fresh copy of it")
+        }
+        FileError::Io(error) => format!("cannot read {shown}: {error}"),
+        _ => format!("{shown} cannot be used: {}", file_error(error)),
+    };
+    Failure::usage(sentence)
+}
+
+/// The library's words, but no names of its types.
+pub(crate) fn file_error(error: &FileError) -> String {
+    match error {
+        FileError::Limit { what, actual, limit, .. } => {
+            format!("it has {actual} {what}, and at most {limit} are accepted")
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Where a result goes: the path given, or the input's name with another extension, which must then be free: a name
+/// that nobody typed replaces no file.
+pub(crate) fn output_path(
+    given: Option<&PathBuf>,
+    input: &Path,
+    extension: &str,
+) -> Result<PathBuf, Failure> {
+    let Some(path) = given else {
+        let path = input.with_extension(extension);
+        if fs::symlink_metadata(&path).is_ok() {
+            return Err(Failure::usage(format!(
+                "{} exists already; to replace it, or to write another file, give -o (as in: -o {})",
+                path.display(),
+                quote(&path)
+            )));
+        }
+        return Ok(path);
+    };
+    if let (Ok(a), Ok(b)) = (fs::canonicalize(path), fs::canonicalize(input))
+        && a == b
+        && fs::metadata(path).is_ok_and(|m| m.is_file())
+    {
+        return Err(Failure::usage(format!(
+            "the output {} is the input itself; give another name with -o",
+            path.display()
+        )));
+    }
+    Ok(path.clone())
+}
+
+/// Whether a file could be written there, found out before the work; nothing is left behind.
+pub(crate) fn check_output(path: &Path) -> Result<(), Failure> {
+    if is_stream(path) {
+        return Ok(());
+    }
+    // Everything that a write does, up to its first byte.
+    let mut reached = false;
+    let outcome = interrupt::while_writing(|| {
+        write_atomically(path, |_| {
+            reached = true;
+            Err(io::ErrorKind::Interrupted.into())
+        })
+    });
+    match outcome {
+        Err(error) if !reached => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Writes the whole file or nothing, whatever signal arrives.
+pub(crate) fn write_file<E: From<MediaError>>(
+    path: &Path,
+    write: impl FnOnce() -> Result<(), E>,
+) -> Result<(), E> {
+    // A pipe may block for ever; it has no half-written file to protect.
+    if is_stream(path) { write() } else { interrupt::while_writing(write) }
+}
+
+/// Writes bytes to a file.
+pub(crate) fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    Ok(write_file(path, || write_atomically(path, |writer| writer.write_all(bytes)))?)
+}
+
+/// A pipe, a terminal or a device.
+fn is_stream(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir())
+}
+
+/// A file's bytes, and its content as any reader will see it: what cannot be read back is not written.
+pub(crate) fn checked_bytes(file: &AsmrFile, path: &Path) -> Result<(Vec<u8>, AsmrFile), Failure> {
+    file.to_bytes()
+        .and_then(|bytes| {
+            let back = AsmrFile::read_from_bytes(&bytes, &Limits::default())?;
+            Ok((bytes, back))
+        })
+        .map_err(|error| Failure::usage(format!("{} cannot be made: {}", path.display(), file_error(&error))))
+}
+
+/// Decodes into the given type.
+///
+/// # Errors
+/// Requests the network cannot serve, and too little memory.
+pub(crate) fn decode_values<T: Value>(
+    decoder: &Decoder,
+    request: &Request,
+    info: &SignalInfo,
+) -> Result<Vec<T>, Failure> {
+    let mut values = Vec::new();
+    let n = info.n_values().and_then(|n| usize::try_from(n).ok());
+    let Some(n) = n.filter(|&n| values.try_reserve_exact(n).is_ok()) else {
+        return Err(Failure::usage(format!(
+            "there is not enough memory for the {} values of this decode; ask for a --region or a --thumbnail",
+            info.n_values().map_or_else(|| "more than 2^63".to_owned(), |n| n.to_string())
+        )));
+    };
+    values.resize(n, T::default());
+    decoder.decode(request, &mut values).map_err(|error| refused(&error))?;
+    Ok(values)
+}
+
+/// The sentence for a request that a network cannot serve.
+pub(crate) fn refused(error: &RequestError) -> Failure {
+    Failure::usage(match error {
+        RequestError::Range { .. } | RequestError::Misaligned { .. } => format!("--region has the {error}"),
+        RequestError::Thumbnail { .. } => format!("--thumbnail: {error}"),
+        other => other.to_string(),
+    })
+}
+
+/// Decodes into the signal's own type.
+pub(crate) fn decode_signal(
+    decoder: &Decoder,
+    request: &Request,
+    info: &SignalInfo,
+) -> Result<Signal, Failure> {
+    let samples = match info.sample_type {
+        SampleType::U8 => Samples::U8(decode_values(decoder, request, info)?),
+        SampleType::U16 => Samples::U16(decode_values(decoder, request, info)?),
+        SampleType::F32 => Samples::F32(decode_values(decoder, request, info)?),
+    };
+    Signal::new(info.clone(), samples)
+        .map_err(|error| Failure::failed(format!("the decoded signal is unusable: {error}")))
+}

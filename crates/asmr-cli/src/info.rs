@@ -1,0 +1,141 @@
+//! `asmr info`: what a file holds and what it costs.
+
+use std::fmt::Write as _;
+
+use asmr::cost::{Cost, Part};
+use asmr::file::FitRecord;
+use asmr::inference::thumbnail_factors;
+use serde::Serialize;
+
+use crate::args::{Common, InfoArgs};
+use crate::error::{Failure, OK};
+use crate::files::{Loaded, read_asmr};
+use crate::report::{
+    CostReport, NetworkReport, SignalReport, describe, network_lines, print, print_json, rate_bpp, thousands,
+};
+
+/// What is told about a file.
+#[derive(Debug, Serialize)]
+struct InfoReport<'a> {
+    file: String,
+    bytes: u64,
+    rate_bpp: f64,
+    #[serde(flatten)]
+    signal: SignalReport<'a>,
+    #[serde(flatten)]
+    network: NetworkReport<'a>,
+    #[serde(flatten)]
+    cost: CostReport,
+    parts: Vec<PartReport>,
+    thumbnail_factors: Vec<usize>,
+    fit: Option<&'a FitRecord>,
+}
+
+/// One row of the cost table.
+#[derive(Debug, Serialize)]
+struct PartReport {
+    part: String,
+    n_params: u64,
+    bytes: u64,
+    mac_paper: f64,
+    sin_paper: f64,
+    mac_exec: f64,
+    sin_exec: f64,
+}
+
+/// Runs the verb.
+pub(crate) fn run(args: &InfoArgs, common: &Common) -> Result<u8, Failure> {
+    let Loaded { file, n_bytes } = read_asmr(&args.input)?;
+    let config = file.network.config();
+    let cost = Cost::of(config);
+    let report = InfoReport {
+        file: args.input.display().to_string(),
+        bytes: n_bytes,
+        rate_bpp: rate_bpp(n_bytes, config),
+        signal: SignalReport::new(&file.signal),
+        network: NetworkReport::new(config),
+        cost: CostReport::new(&cost),
+        parts: parts(&cost),
+        thumbnail_factors: thumbnail_factors(&config.partition),
+        fit: file.fit.as_ref(),
+    };
+    if common.json {
+        print_json(&report)?;
+    } else {
+        let mut text = format!("{}: {}\n", report.file, describe(&file.signal));
+        let _ = writeln!(
+            text,
+            "  file      {} bytes, {:.3} bits per sample",
+            thousands(report.bytes),
+            report.rate_bpp
+        );
+        text += &network_lines(config, &cost);
+        let _ = writeln!(text, "  thumbnail factors {}", list(&report.thumbnail_factors));
+        text += &table(&report.parts, &cost);
+        text += &fit_lines(report.fit);
+        print(&text)?;
+    }
+    Ok(OK)
+}
+
+fn parts(cost: &Cost) -> Vec<PartReport> {
+    cost.parts
+        .iter()
+        .map(|part| PartReport {
+            part: match part.part {
+                Part::Layer(i) => format!("layer {i}"),
+                Part::Modulator(level) => format!("modulator {level}"),
+                Part::Output => "output".to_owned(),
+            },
+            // A file's network has at most 2^30 weights.
+            n_params: part.n_params as u64,
+            bytes: part.n_bytes() as u64,
+            mac_paper: part.mac_paper,
+            sin_paper: part.sin_paper,
+            mac_exec: part.mac_exec,
+            sin_exec: part.sin_exec,
+        })
+        .collect()
+}
+
+fn list(values: &[usize]) -> String {
+    values.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn table(parts: &[PartReport], cost: &Cost) -> String {
+    let mut text = format!(
+        "\n  {:<14}{:>12}{:>14}{:>13}{:>13}{:>15}{:>15}\n",
+        "part", "weights", "bytes", "MAC, exec.", "sin, exec.", "MAC, publ.", "sin, publ."
+    );
+    let mut row = |name: &str, n_params: u64, bytes: u64, figures: [f64; 4]| {
+        let _ = writeln!(
+            text,
+            "  {name:<14}{:>12}{:>14}{:>13.3}{:>13.3}{:>15.3}{:>15.3}",
+            thousands(n_params),
+            thousands(bytes),
+            figures[0],
+            figures[1],
+            figures[2],
+            figures[3]
+        );
+    };
+    for p in parts {
+        row(&p.part, p.n_params, p.bytes, [p.mac_exec, p.sin_exec, p.mac_paper, p.sin_paper]);
+    }
+    let figures = [cost.mac_exec, cost.sin_exec, cost.mac_paper, cost.sin_paper];
+    row("all", cost.n_params as u64, cost.n_bytes() as u64, figures);
+    text += "  (MAC and sines per sample of a whole decode)\n";
+    text
+}
+
+fn fit_lines(fit: Option<&FitRecord>) -> String {
+    let Some(fit) = fit else { return "\n  fit       not recorded\n".to_owned() };
+    let entries: Vec<_> = fit
+        .iter()
+        .map(|(key, value)| match value.as_str() {
+            Some(text) => format!("{key} {text}"),
+            None => format!("{key} {value}"),
+        })
+        .collect();
+    format!("\n  fit       {}\n", entries.join(", "))
+}

@@ -1,0 +1,220 @@
+//! What results look like: parts of JSON objects, and numbers for people.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use asmr::cost::Cost;
+use asmr::network::{Modulator, NetworkConfig};
+use asmr::signal::{ColorType, SampleType, SignalInfo};
+use serde::Serialize;
+
+use crate::error::Failure;
+
+/// A signal's shape and kind.
+#[derive(Debug, Serialize)]
+pub(crate) struct SignalReport<'a> {
+    extents: &'a [usize],
+    channels: usize,
+    sample_type: SampleType,
+    color: Option<ColorType>,
+}
+
+impl<'a> SignalReport<'a> {
+    pub(crate) fn new(info: &'a SignalInfo) -> Self {
+        Self {
+            extents: &info.extents,
+            channels: info.channels,
+            sample_type: info.sample_type,
+            color: info.color,
+        }
+    }
+}
+
+/// A network's shape.
+#[derive(Debug, Serialize)]
+pub(crate) struct NetworkReport<'a> {
+    bases: &'a [Vec<usize>],
+    padded_extents: Vec<u64>,
+    n_levels: usize,
+    width: usize,
+    modulator: Modulator,
+    omega_0: f32,
+    n_params: usize,
+}
+
+impl<'a> NetworkReport<'a> {
+    pub(crate) fn new(config: &'a NetworkConfig) -> Self {
+        let partition = &config.partition;
+        Self {
+            bases: partition.bases(),
+            padded_extents: padded_extents(config),
+            n_levels: partition.n_levels(),
+            width: config.width,
+            modulator: config.modulator,
+            omega_0: config.omega_0,
+            n_params: config.n_params(),
+        }
+    }
+}
+
+/// A network's cost per sample: as published, as executed, and that of a SIREN of the same shape.
+#[derive(Debug, Serialize)]
+pub(crate) struct CostReport {
+    mac_paper: f64,
+    sin_paper: f64,
+    mac_exec: f64,
+    sin_exec: f64,
+    mac_siren: f64,
+    sin_siren: f64,
+    ratio_paper: f64,
+}
+
+impl CostReport {
+    pub(crate) fn new(cost: &Cost) -> Self {
+        Self {
+            mac_paper: cost.mac_paper,
+            sin_paper: cost.sin_paper,
+            mac_exec: cost.mac_exec,
+            sin_exec: cost.sin_exec,
+            mac_siren: cost.mac_siren,
+            sin_siren: cost.sin_siren,
+            ratio_paper: cost.ratio_paper(),
+        }
+    }
+}
+
+/// Extents with padding.
+pub(crate) fn padded_extents(config: &NetworkConfig) -> Vec<u64> {
+    (0..config.partition.n_axes()).map(|axis| config.partition.padded_extent(axis)).collect()
+}
+
+/// Bits of the whole file per sample.
+pub(crate) fn rate_bpp(n_bytes: u64, config: &NetworkConfig) -> f64 {
+    8.0 * n_bytes as f64 / config.partition.n_samples() as f64
+}
+
+/// Prints text on stdout. That nobody listens any more is no failure.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::failed(format!("cannot write to the standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints one JSON object on stdout.
+pub(crate) fn print_json(object: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(object)
+        .map_err(|error| Failure::failed(format!("the result cannot be told as JSON: {error}")))?;
+    print(&(text + "\n"))
+}
+
+/// `512 x 768`.
+pub(crate) fn times<T: ToString>(extents: &[T]) -> String {
+    extents.iter().map(ToString::to_string).collect::<Vec<_>>().join(" x ")
+}
+
+/// `512 x 768, 8-bit RGB`.
+pub(crate) fn describe(info: &SignalInfo) -> String {
+    let depth = match info.sample_type {
+        SampleType::U8 => "8-bit",
+        SampleType::U16 => "16-bit",
+        SampleType::F32 => "32-bit float",
+    };
+    let kind = match info.color {
+        Some(ColorType::Gray) => "grey".to_owned(),
+        Some(ColorType::GrayAlpha) => "grey+alpha".to_owned(),
+        Some(ColorType::Rgb) => "RGB".to_owned(),
+        Some(ColorType::Rgba) => "RGBA".to_owned(),
+        None if info.channels == 1 => "values, 1 channel".to_owned(),
+        None => format!("values, {} channels", info.channels),
+    };
+    format!("{}, {depth} {kind}", times(&info.extents))
+}
+
+/// `134,145`.
+pub(crate) fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `36.61 dB`, or that there is no difference.
+pub(crate) fn decibels(psnr_db: Option<f64>) -> String {
+    psnr_db.map_or_else(|| "exact (no difference)".to_owned(), |db| format!("{db:.2} dB PSNR"))
+}
+
+/// `, SSIM 0.9412`, or nothing.
+pub(crate) fn similarity(ssim: Option<f64>) -> String {
+    ssim.map_or_else(String::new, |ssim| format!(", SSIM {ssim:.4}"))
+}
+
+/// `95 ms`, `4.2 s`, `12 s`, `3 min 20 s`, `2 h 5 min`.
+pub(crate) fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 0.1 => format!("{:.1} ms", s * 1e3),
+        s if s < 1.0 => format!("{:.0} ms", s * 1e3),
+        s if s < 10.0 => format!("{s:.1} s"),
+        s if s < 100.0 => format!("{s:.0} s"),
+        s if s < 5970.0 => format!("{} min {:.0} s", (s / 60.0) as u64, s % 60.0),
+        s if s.is_finite() => format!("{} h {:.0} min", (s / 3600.0) as u64, s % 3600.0 / 60.0),
+        _ => "unknown".to_owned(),
+    }
+}
+
+/// Lines common to all looks at a network: its shape and cost.
+pub(crate) fn network_lines(config: &NetworkConfig, cost: &Cost) -> String {
+    let partition = &config.partition;
+    let modulator = match config.modulator {
+        Modulator::Linear => "linear",
+        Modulator::Nonlinear => "nonlinear",
+        Modulator::Table => "table",
+    };
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "  network   {} weights, {} levels, width {}, {modulator} modulators, omega_0 {}",
+        thousands(config.n_params() as u64),
+        partition.n_levels(),
+        config.width,
+        config.omega_0,
+    );
+    let padded = padded_extents(config);
+    let padding = if padded.iter().zip(partition.extents()).any(|(&p, &e)| p != e as u64) {
+        let share = partition.n_padded_samples() as f64 / partition.n_samples() as f64 - 1.0;
+        format!(", padded to {} (+{:.1} %)", times(&padded), 100.0 * share)
+    } else {
+        String::new()
+    };
+    let _ = writeln!(text, "  bases     {}{padding}", partition.bases_text());
+    let _ = writeln!(text, "  executed  {:.1} MAC/sample, {:.2} sines/sample", cost.mac_exec, cost.sin_exec);
+    let _ = writeln!(
+        text,
+        "  published {:.1} MAC/sample, {:.1} sines/sample; a SIREN of this shape: {:.0} and {:.0} ({:.1} times the MACs)",
+        cost.mac_paper,
+        cost.sin_paper,
+        cost.mac_siren,
+        cost.sin_siren,
+        cost.ratio_paper()
+    );
+    text
+}
+
+/// A path as one would type it in a shell.
+pub(crate) fn quote(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "._/+-,=:@%~\\".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
