@@ -1,2 +1,53 @@
-//! Tasks.
-fn main() {}
+//! The project's own tasks: `cargo xtask ci` runs every check, `cargo xtask readme` keeps the README's tables equal
+//! to the measured results. Plain standard library, so that it is built in seconds.
+#![forbid(unsafe_code)]
+
+mod ci;
+mod house;
+mod licences;
+mod readme;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask TASK
+
+tasks:
+  ci               run every check: format, lints, tests, documentation, house rules; stops at the first failure
+  readme           check that the README's tables are those of results/
+  readme --write   bring the README's tables up to date";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words[..] {
+        ["ci"] => ci::run(&root()),
+        ["readme"] => readme::check(&root()).map(|()| println!("README.md agrees with results/")),
+        ["readme", "--write"] => readme::write(&root()).map(|changed| {
+            println!("README.md {}", if changed { "updated" } else { "was up to date" });
+        }),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The repository's root: the folder above this package.
+fn root() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package).to_path_buf()
+}
+
+/// A file's text, or a sentence that names the file.
+fn read(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+}

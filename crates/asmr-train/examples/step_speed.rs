@@ -19,14 +19,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         (vec![512, 768], "4,2,2,2,2,8;4,2,2,2,3,8", 3, 64),
     ] {
         let partition = Partition::new(&extents, &parse_bases(bases)?)?;
-        let network = NetworkConfig { partition, channels, width, omega_0: 30.0, modulator: Modulator::Linear };
+        let network =
+            NetworkConfig { partition, channels, width, omega_0: 30.0, modulator: Modulator::Linear };
         let n: usize = extents.iter().product::<usize>() * channels;
-        let info = SignalInfo { extents: extents.clone(), channels, sample_type: SampleType::U8, color: None };
+        let info =
+            SignalInfo { extents: extents.clone(), channels, sample_type: SampleType::U8, color: None };
         let signal = Signal::new(info, Samples::U8((0..n).map(|i| (i * 7919 % 251) as u8).collect()))?;
         let isa = IsaLevel::detect();
         let mut params = Network::init(network.clone(), 1, 1.0)?.into_params();
         let mut engine = GradientEngine::new(&network, &signal, isa);
-        let config = FitConfig::preset(Preset::Default, network.partition.n_levels(), width);
+        let config = FitConfig::preset(Preset::Default, &network);
         let mut optimiser = Optimiser::new(&network, &config, isa);
         let mut gradient = vec![0.0; params.len()];
         let (mut gradient_ms, mut update_ms) = (Vec::new(), Vec::new());
@@ -40,10 +42,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         gradient_ms.sort_by(f64::total_cmp);
         let mean_update = update_ms.iter().sum::<f64>() / 21.0;
-        println!("{extents:?} {bases} C={channels} d={width}: gradient {:.1} ms, update {mean_update:.1} ms (median {:.1})", gradient_ms[10], {
-            update_ms.sort_by(f64::total_cmp);
-            update_ms[10]
-        });
+        println!(
+            "{extents:?} {bases} C={channels} d={width}: gradient {:.1} ms, update {mean_update:.1} ms (median {:.1})",
+            gradient_ms[10],
+            {
+                update_ms.sort_by(f64::total_cmp);
+                update_ms[10]
+            }
+        );
     }
     Ok(())
 }

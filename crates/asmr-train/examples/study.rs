@@ -53,7 +53,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Some("paper") => Preset::Paper,
         _ => Preset::Default,
     };
-    let mut config = FitConfig::preset(preset, network.partition.n_levels(), network.width);
+    let mut config = FitConfig::preset(preset, &network);
     let n_seeds: u64 = take("seeds").map_or(Ok(1), |s| s.parse())?;
     if let Some(name) = take("algorithm") {
         config.algorithm = if name == "adam" { Algorithm::Adam } else { Algorithm::Soap };

@@ -1,5 +1,6 @@
 //! What a fit does: one struct, one place for defaults, named presets.
 
+use asmr::network::NetworkConfig;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -88,29 +89,29 @@ pub struct ConfigError {
 }
 
 impl FitConfig {
-    /// A preset's settings for a network of `n_levels` levels and a width.
+    /// A preset's settings for a network. The rate and the initial modulation follow the shape, as measured in the
+    /// optimiser study (results/): see [`stable_rate`] and [`initial_modulation`].
     #[must_use]
-    pub fn preset(preset: Preset, n_levels: usize, width: usize) -> Self {
-        let _ = (n_levels, width);
+    pub fn preset(preset: Preset, network: &NetworkConfig) -> Self {
         let base = Self {
             preset,
             seed: 0,
             algorithm: Algorithm::Soap,
-            steps: 1000,
-            rate: 2e-3,
+            steps: 400,
+            rate: stable_rate(network.partition.n_levels(), network.width),
             final_rate: 0.1,
             warmup_steps: 50,
             modulator_rate: 0.01,
             beta1: 0.9,
             beta2: 0.999,
             batch: 1.0,
-            modulation_scale: 1.0,
+            modulation_scale: initial_modulation(network),
             mean_start: true,
         };
         match preset {
-            Preset::Fast => Self { steps: 250, ..base },
+            Preset::Fast => Self { steps: 100, warmup_steps: 20, ..base },
             Preset::Default => base,
-            Preset::Best => Self { steps: 4000, ..base },
+            Preset::Best => Self { steps: 3000, ..base },
             Preset::Paper => Self {
                 algorithm: Algorithm::Adam,
                 steps: 10_000,
@@ -154,4 +155,20 @@ impl FitConfig {
         check((0.0..=10.0).contains(&scale), "the modulation scale", scale, "0 to 10")?;
         Ok(())
     }
+}
+
+/// The highest learning rate that trains steadily: weights of a layer are of the order 1/√width, so steps must be
+/// too; and each further sine layer multiplies what a step does to the output.
+fn stable_rate(n_levels: usize, width: usize) -> f64 {
+    let depth = (4.0 / n_levels as f64).min(1.0).powf(1.7);
+    (4e-3 * depth * (256.0 / width as f64).sqrt()).min(8e-3)
+}
+
+/// Factor on the modulators' initial output. The paper's scale makes neighbouring cells unrelated at the start,
+/// which a network with few weights for its signal never recovers from: it starts nearly smooth. One with
+/// capacity for the detail is quicker the other way round.
+fn initial_modulation(network: &NetworkConfig) -> f64 {
+    let values = network.partition.n_samples() as f64 * network.channels as f64;
+    let weights_per_value = network.n_params() as f64 / values;
+    (0.1 * (weights_per_value / 0.1).powf(1.8)).clamp(0.003, 0.3)
 }

@@ -118,6 +118,8 @@ const DIVERGED_DB: f64 = 3.0;
 const DIVERGED_STEPS: u32 = 20;
 /// A step this many dB under the best is worth no patience.
 const LOST_DB: f64 = 12.0;
+/// Above this PSNR errors are far below what 8 bits show, and swings of many dB are no divergence.
+const CEILING_DB: f64 = 60.0;
 
 /// State to go back to.
 #[derive(Clone)]
@@ -190,8 +192,9 @@ pub fn fit(
         smooth_mse = Some(mse);
         let psnr_db = -10.0 * mse.log10();
 
-        bad_steps = if psnr_db < best.0 - DIVERGED_DB { bad_steps + 1 } else { 0 };
-        let lost = !psnr_db.is_finite() || psnr_db < best.0 - LOST_DB;
+        let ceiling = best.0.min(CEILING_DB);
+        bad_steps = if psnr_db < ceiling - DIVERGED_DB { bad_steps + 1 } else { 0 };
+        let lost = mse.is_nan() || mse.is_infinite() || psnr_db < ceiling - LOST_DB;
         if lost || bad_steps >= DIVERGED_STEPS {
             recoveries += 1;
             if recoveries > MAX_RECOVERIES {
@@ -222,6 +225,10 @@ pub fn fit(
             checkpoint.params.copy_from_slice(&params);
             checkpoint.optimiser.clone_from(&optimiser);
             checkpoint.psnr_db = psnr_db;
+        }
+        if loss.mse == 0.0 && full_batch {
+            // Exact: a constant signal, say. There is no gradient to follow.
+            break Ending::Finished;
         }
         if let Some(target) = control.target_psnr_db
             // Rounding costs a little, clamping gains a little: only a decode decides.

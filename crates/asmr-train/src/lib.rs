@@ -1,4 +1,8 @@
 //! Fitting activation-sharing networks to signals.
+//!
+//! [`fit::fit`] takes a signal, a network's shape and a [`config::FitConfig`], tells what happens as a stream of
+//! [`fit::FitEvent`]s and gives back the best network it saw. Below it: [`gradient`] (loss and gradient of whole
+//! signals in the angle-sum plan), [`sampler`] (batches of whole cells), [`optimiser`] and [`soap`].
 #![forbid(unsafe_code)]
 
 pub mod config;
@@ -7,3 +11,8 @@ pub mod gradient;
 pub mod optimiser;
 pub mod sampler;
 pub mod soap;
+
+/// The README's example, compiled and run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

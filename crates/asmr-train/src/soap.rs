@@ -15,9 +15,9 @@ use asmr_kernels::optim::{AdamStep, adam};
 use asmr_kernels::orthogonal::orthonormalise;
 
 /// Steps between two refreshes of the bases.
-const REFRESH_STEPS: u32 = 10;
+const REFRESH_STEPS: u32 = 20;
 /// The first refreshes come at these steps: the bases start as the identity.
-const EARLY_REFRESHES: [u32; 4] = [1, 2, 4, 7];
+const EARLY_REFRESHES: [u32; 5] = [1, 2, 4, 7, 12];
 
 /// Optimiser state of one matrix of weights.
 #[derive(Clone, Debug)]

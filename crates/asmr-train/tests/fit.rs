@@ -1,0 +1,209 @@
+//! The fitting loop: determinism, endings, recovery, odd signals.
+
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use asmr::inference::{Decoder, Request};
+use asmr::network::{Modulator, Network, NetworkConfig};
+use asmr::partition::{Partition, parse_bases};
+use asmr::signal::{SampleType, Samples, Signal, SignalInfo};
+use asmr_train::config::{FitConfig, Preset};
+use asmr_train::fit::{Control, Ending, FitError, FitEvent, Fitted, fit};
+
+/// A smooth 8-bit picture with some texture.
+fn picture(height: usize, width: usize, channels: usize) -> Signal {
+    let info =
+        SignalInfo { extents: vec![height, width], channels, sample_type: SampleType::U8, color: None };
+    let mut values = Vec::new();
+    for y in 0..height {
+        for x in 0..width {
+            for ch in 0..channels {
+                let wave = (y as f64 * 0.21 + ch as f64).sin() * (x as f64 * 0.13).cos();
+                values.push((127.5 + 90.0 * wave + ((x * 7 + y * 3) % 11) as f64) as u8);
+            }
+        }
+    }
+    Signal::new(info, Samples::U8(values)).unwrap()
+}
+
+fn network(signal: &Signal, bases: &str, width: usize) -> NetworkConfig {
+    let info = signal.info();
+    let partition = Partition::new(&info.extents, &parse_bases(bases).unwrap()).unwrap();
+    NetworkConfig { partition, channels: info.channels, width, omega_0: 30.0, modulator: Modulator::Linear }
+}
+
+fn config(network: &NetworkConfig, steps: u32) -> FitConfig {
+    FitConfig { steps, ..FitConfig::preset(Preset::Default, network) }
+}
+
+fn run(signal: &Signal, network: &NetworkConfig, config: &FitConfig, control: &Control<'_>) -> Fitted {
+    fit(signal, network, config, control, &mut |_| {}).unwrap()
+}
+
+/// PSNR of the decoded signal, from its definition.
+fn psnr_db(signal: &Signal, network: &Network) -> f64 {
+    let Samples::U8(original) = signal.samples() else { panic!("8 bit") };
+    let mut decoded = vec![0u8; original.len()];
+    Decoder::new(network).decode(&Request::whole(&network.config().partition), &mut decoded).unwrap();
+    let sum: f64 = original.iter().zip(&decoded).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum();
+    -10.0 * (sum / original.len() as f64 / 255.0 / 255.0).log10()
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bits_on_any_number_of_threads() {
+    let signal = picture(60, 70, 3);
+    let network = network(&signal, "3,4,5;2,5,7", 24);
+    for batch in [1.0, 0.25] {
+        let config = FitConfig { batch, seed: 5, ..config(&network, 40) };
+        let results: Vec<Vec<f32>> = [1, 2, 3]
+            .iter()
+            .map(|&n| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
+                pool.install(|| run(&signal, &network, &config, &Control::default())).network.into_params()
+            })
+            .collect();
+        assert_eq!(results[0], results[1], "batch {batch}");
+        assert_eq!(results[0], results[2], "batch {batch}");
+        let other = FitConfig { seed: 6, ..config };
+        assert_ne!(results[0], run(&signal, &network, &other, &Control::default()).network.into_params());
+    }
+}
+
+#[test]
+fn every_kind_of_network_learns() {
+    let signal = picture(64, 64, 1);
+    let constant_db = {
+        // The constant picture at the mean: MSE is the variance.
+        let Samples::U8(v) = signal.samples() else { panic!("8 bit") };
+        let mean = v.iter().map(|&x| f64::from(x)).sum::<f64>() / v.len() as f64;
+        let variance = v.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / v.len() as f64;
+        -10.0 * (variance / 255.0 / 255.0).log10()
+    };
+    let mut n_cases = 0;
+    for modulator in [Modulator::Linear, Modulator::Nonlinear, Modulator::Table] {
+        for batch in [1.0, 0.5] {
+            for bases in ["4,4,4;4,4,4", "2,2,2,8;2,2,2,8"] {
+                let network = NetworkConfig { modulator, ..network(&signal, bases, 32) };
+                let config = FitConfig { batch, ..config(&network, 150) };
+                let fitted = run(&signal, &network, &config, &Control::default());
+                let db = psnr_db(&signal, &fitted.network);
+                assert!(
+                    db > constant_db + 5.0,
+                    "{modulator:?} {bases} batch {batch}: {db:.1} dB, constant {constant_db:.1}"
+                );
+                assert_eq!((fitted.ending, fitted.steps), (Ending::Finished, 150));
+                n_cases += 1;
+            }
+        }
+    }
+    assert_eq!(n_cases, 12);
+}
+
+#[test]
+fn a_target_ends_the_fit_once_the_decoded_picture_has_it() {
+    let signal = picture(64, 64, 3);
+    let network = network(&signal, "4,4,4;4,4,4", 48);
+    let config = config(&network, 2000);
+    let control = Control { target_psnr_db: Some(30.0), ..Control::default() };
+    let fitted = run(&signal, &network, &config, &control);
+    assert_eq!(fitted.ending, Ending::TargetReached);
+    assert!(fitted.steps < 2000);
+    let db = psnr_db(&signal, &fitted.network);
+    assert!((30.0..36.0).contains(&db), "{db}");
+}
+
+#[test]
+fn time_and_stop_end_the_fit() {
+    let signal = picture(64, 64, 1);
+    let network = network(&signal, "4,4,4;4,4,4", 16);
+    let config = config(&network, 1_000_000_000);
+    let start = Instant::now();
+    let control = Control { time_limit: Some(Duration::from_millis(300)), ..Control::default() };
+    let fitted = run(&signal, &network, &config, &control);
+    assert_eq!(fitted.ending, Ending::TimeUp);
+    assert!(fitted.steps > 0 && start.elapsed() < Duration::from_secs(20));
+    let stop = AtomicBool::new(false);
+    let mut seen = 0;
+    let control = Control { stop: Some(&stop), ..Control::default() };
+    let fitted = fit(&signal, &network, &config, &control, &mut |event| {
+        if let FitEvent::Step { step, .. } = event {
+            seen = step;
+            if step == 30 {
+                stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+    })
+    .unwrap();
+    assert_eq!((fitted.ending, fitted.steps, seen), (Ending::Stopped, 30, 30));
+}
+
+#[test]
+fn a_diverging_fit_is_set_back_and_says_so() {
+    let signal = picture(64, 64, 3);
+    let network = network(&signal, "2,2,2,8;2,2,2,8", 64);
+    // Far past stability: without recovery this ends in noise.
+    let config = FitConfig { rate: 0.5, warmup_steps: 100, ..config(&network, 400) };
+    let mut recovered = Vec::new();
+    let fitted = fit(&signal, &network, &config, &Control::default(), &mut |event| {
+        if let FitEvent::Recovered { rate_factor, reason, .. } = event {
+            assert!(!reason.is_empty());
+            recovered.push(rate_factor);
+        }
+    })
+    .unwrap();
+    assert!(!recovered.is_empty(), "a rate of 0.5 diverges");
+    assert!(recovered.windows(2).all(|w| w[1] < w[0]), "each time at a lower rate: {recovered:?}");
+    assert_eq!(fitted.recoveries as usize, recovered.len());
+    assert!(fitted.network.params().iter().all(|w| w.is_finite()));
+    let db = psnr_db(&signal, &fitted.network);
+    assert!(db > 12.0, "{db}");
+}
+
+#[test]
+fn odd_signals_fit() {
+    let mut n_cases = 0;
+    for (extents, bases, value) in [
+        (vec![1, 1], "1,1;1,1", 200u8),
+        (vec![3, 5], "3,1;1,5", 0),
+        (vec![1, 300], "1,1,1;3,10,10", 255),
+        (vec![37, 1], "4,10;1,1", 128),
+        (vec![40], "2,4,5", 7),
+        (vec![3, 4, 5, 2], "3,1;2,2;1,5;2,1", 99),
+    ] {
+        let n: usize = extents.iter().product();
+        let info = SignalInfo { extents, channels: 1, sample_type: SampleType::U8, color: None };
+        let signal = Signal::new(info, Samples::U8(vec![value; n])).unwrap();
+        let network = network(&signal, bases, 16);
+        let fitted = run(&signal, &network, &config(&network, 60), &Control::default());
+        // A constant signal, and the output bias starts at the mean.
+        let mut out = vec![0u8; n];
+        Decoder::new(&fitted.network).decode(&Request::whole(&network.partition), &mut out).unwrap();
+        assert!(out.iter().all(|&v| v.abs_diff(value) <= 8), "{value}: {out:?}");
+        n_cases += 1;
+    }
+    assert_eq!(n_cases, 6);
+}
+
+#[test]
+fn wrong_settings_and_shapes_are_refused() {
+    let signal = picture(16, 16, 1);
+    let right = network(&signal, "4,4;4,4", 8);
+    let good = config(&right, 5);
+    let bad = [
+        FitConfig { steps: 0, ..good.clone() },
+        FitConfig { rate: 0.0, ..good.clone() },
+        FitConfig { rate: f64::NAN, ..good.clone() },
+        FitConfig { batch: 0.0, ..good.clone() },
+        FitConfig { batch: 1.5, ..good.clone() },
+        FitConfig { beta2: 1.0, ..good.clone() },
+        FitConfig { final_rate: -0.1, ..good.clone() },
+        FitConfig { modulation_scale: f64::INFINITY, ..good.clone() },
+    ];
+    for config in &bad {
+        let result = fit(&signal, &right, config, &Control::default(), &mut |_| {});
+        assert!(matches!(result, Err(FitError::Config(_))), "{config:?}");
+    }
+    let other = network(&picture(16, 20, 1), "4,4;4,5", 8);
+    let result = fit(&signal, &other, &good, &Control::default(), &mut |_| {});
+    assert!(matches!(result, Err(FitError::Shape { .. })));
+}
