@@ -8,15 +8,12 @@ use crate::{house, licences, readme};
 
 /// What cargo is asked, with the environment variable set for it. All in the release profile: tests fit real
 /// networks, and one set of artefacts serves the command and the tests.
-///
-/// `asmr-cli` is left out of the documentation: its binary is called `asmr` as the library is, and both would be
-/// written to one place. It has no interface but its `--help`.
 const CARGO_CHECKS: [(Option<(&str, &str)>, &str); 5] = [
     (None, "fmt --all --check"),
     (None, "clippy --release --workspace --all-targets -- -D warnings"),
     (None, "clippy --release --package asmr --no-default-features -- -D warnings"),
     (None, "test --release --workspace"),
-    (Some(("RUSTDOCFLAGS", "-D warnings")), "doc --no-deps --release --workspace --exclude asmr-cli"),
+    (Some(("RUSTDOCFLAGS", "-D warnings")), "doc --no-deps --release --workspace"),
 ];
 
 /// A check written here: its name and what it does.

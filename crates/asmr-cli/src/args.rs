@@ -6,13 +6,13 @@
 )]
 
 use std::ffi::OsString;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use asmr::network::{MAX_WIDTH, Modulator};
 use asmr::partition::{MAX_LEVELS, MIN_LEVELS, parse_bases};
 use asmr_train::config::Preset;
-use clap::builder::RangedU64ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -76,8 +76,7 @@ pub(crate) struct Common {
         long,
         global = true,
         value_name = "N",
-        allow_negative_numbers = true,
-        value_parser = RangedU64ValueParser::<usize>::new().range(1..=MAX_THREADS)
+        allow_hyphen_values = true, value_parser = whole(1..=MAX_THREADS)
     )]
     pub(crate) threads: Option<usize>,
     /// Show no progress (results, notes and errors are still told)
@@ -121,16 +120,14 @@ pub(crate) struct EncodeArgs {
     #[arg(
         long,
         value_name = "N",
-        allow_negative_numbers = true,
-        value_parser = RangedU64ValueParser::<usize>::new().range(MIN_LEVELS as u64..=MAX_LEVELS as u64)
+        allow_hyphen_values = true, value_parser = whole(MIN_LEVELS as u64..=MAX_LEVELS as u64)
     )]
     pub(crate) levels: Option<usize>,
     /// Neurons of each layer, 1 to 16384 [default: up to 256, by the picture's extents; paper: 256]
     #[arg(
         long,
         value_name = "N",
-        allow_negative_numbers = true,
-        value_parser = RangedU64ValueParser::<usize>::new().range(1..=MAX_WIDTH as u64)
+        allow_hyphen_values = true, value_parser = whole(1..=MAX_WIDTH as u64)
     )]
     pub(crate) width: Option<usize>,
     /// Bases per axis, coarsest level first, as in "4,4,4,8;4,4,6,8" (rows;columns); an axis' product must reach
@@ -147,10 +144,10 @@ pub(crate) struct EncodeArgs {
     #[arg(long = "omega-0", alias = "omega_0", value_name = "X", default_value = "30", allow_hyphen_values = true, value_parser = omega_0)]
     pub(crate) omega_0: f32,
     /// Seed of the initial weights [default: 0]; the same seed gives the same file
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = seed)]
     pub(crate) seed: Option<u64>,
     /// Optimiser updates, 1 to 1000000000 [default: the preset's]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=1_000_000_000))]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = steps)]
     pub(crate) steps: Option<u32>,
     /// Learning rate at its highest, above 0 and at most 1 [default: the preset's]
     #[arg(long, value_name = "X", allow_hyphen_values = true, value_parser = rate)]
@@ -180,7 +177,7 @@ pub(crate) struct DecodeArgs {
     #[arg(long, value_name = "Y0..Y1,X0..X1", allow_hyphen_values = true, value_parser = region)]
     pub(crate) region: Option<Ranges>,
     /// A picture smaller by this factor, exactly averaged; `asmr info` lists the factors of a file
-    #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
+    #[arg(long, value_name = "FACTOR", allow_hyphen_values = true, value_parser = whole(1..=u64::MAX))]
     pub(crate) thumbnail: Option<usize>,
 }
 
@@ -203,8 +200,7 @@ pub(crate) struct EvalArgs {
         long,
         value_name = "N",
         default_value = "20",
-        allow_negative_numbers = true,
-        value_parser = RangedU64ValueParser::<usize>::new().range(1..=MAX_REPS)
+        allow_hyphen_values = true, value_parser = whole(1..=MAX_REPS)
     )]
     pub(crate) reps: usize,
 }
@@ -288,6 +284,25 @@ pub(crate) struct Ranges(pub(crate) Vec<(Option<u64>, Option<u64>)>);
 
 fn bases(text: &str) -> Result<Bases, String> {
     parse_bases(text).map(Bases).map_err(|error| error.to_string())
+}
+
+/// Takes whole numbers in a range.
+fn whole(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<usize, String> + Clone + Send + Sync {
+    move |text| {
+        let number = text.trim().parse().ok().filter(|n| range.contains(n));
+        number.and_then(|n| usize::try_from(n).ok()).ok_or_else(|| match *range.end() {
+            u64::MAX => format!("it must be a whole number, at least {}", range.start()),
+            end => format!("it must be a whole number, {} to {end}", range.start()),
+        })
+    }
+}
+
+fn steps(text: &str) -> Result<u32, String> {
+    whole(1..=1_000_000_000)(text).map(|steps| steps as u32)
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    text.trim().parse().map_err(|_| format!("it must be a whole number, 0 to {}", u64::MAX))
 }
 
 /// A finite number in a range.
@@ -395,7 +410,9 @@ fn wrong_call(error: &clap::Error) -> String {
     let mut paragraphs = text.split("\n\n").map(|p| p.split_whitespace().collect::<Vec<_>>().join(" "));
     let first = paragraphs.next().unwrap_or_default();
     let mut sentence = first.strip_prefix("error: ").unwrap_or(&first).trim_end_matches(':').to_owned();
-    for tip in paragraphs.filter_map(|p| p.strip_prefix("tip: ").map(str::to_owned)) {
+    // "to pass '--x' as a value, use '-- --x'" helps nobody here.
+    let tips = paragraphs.filter_map(|p| p.strip_prefix("tip: ").map(str::to_owned));
+    for tip in tips.filter(|tip| !tip.starts_with("to pass")) {
         sentence = format!("{sentence} ({tip})");
     }
     let verb = std::env::args_os().skip(1).find_map(|word| verb_named(&word));

@@ -162,7 +162,8 @@ fn check_options(args: &EncodeArgs) -> Result<(), Failure> {
     if let Some(levels) = args.levels
         && bases.iter().any(|list| list.len() != levels)
     {
-        let counts: Vec<_> = bases.iter().map(|list| list.len().to_string()).collect();
+        let mut counts: Vec<_> = bases.iter().map(|list| list.len().to_string()).collect();
+        counts.dedup();
         return Err(Failure::usage(format!(
             "--levels {levels} and --bases contradict each other: the bases have {} levels; leave --levels out",
             counts.join(" and ")
@@ -220,10 +221,12 @@ fn choose_network(args: &EncodeArgs, info: &SignalInfo) -> Result<NetworkConfig,
 
 /// The preset's settings with the options' changes.
 fn fit_config(args: &EncodeArgs, network: &NetworkConfig) -> Result<FitConfig, Failure> {
-    let mut config = FitConfig::preset(args.preset.into(), network.partition.n_levels(), network.width);
+    let mut config = FitConfig::preset(args.preset.into(), network);
     config.seed = args.seed.unwrap_or(config.seed);
+    if let Some(batch) = args.batch {
+        config.set_batch(batch);
+    }
     config.rate = args.lr.unwrap_or(config.rate);
-    config.batch = args.batch.unwrap_or(config.batch);
     config.steps = match (args.steps, args.time) {
         (Some(steps), _) => steps,
         (None, Some(_)) => UNTIL_TIME_IS_UP,

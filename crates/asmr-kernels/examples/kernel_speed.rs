@@ -6,28 +6,51 @@ fn time(name: &str, flops: f64, mut f: impl FnMut()) {
     for _ in 0..5 {
         let start = Instant::now();
         let mut n = 0;
-        while start.elapsed().as_secs_f64() < 0.05 { f(); n += 1; }
+        while start.elapsed().as_secs_f64() < 0.05 {
+            f();
+            n += 1;
+        }
         best = best.min(start.elapsed().as_secs_f64() / f64::from(n));
     }
     println!("{name}: {:.1} G/s ({:.1} us)", flops / best / 1e9, best * 1e6);
 }
 fn main() {
     for isa in IsaLevel::available() {
+        let matrix: Vec<f32> = (0..256 * 256).map(|i| ((i * 7919) % 1009) as f32 / 1009.0).collect();
+        let (mut q, mut householder) = (matrix.clone(), Vec::new());
+        time(&format!("{isa:?} orthonormalise 256"), 8.0 / 3.0 * 256f64.powi(3), || {
+            q.copy_from_slice(&matrix);
+            asmr_kernels::orthogonal::orthonormalise(isa, 256, &mut q, &mut householder)
+        });
         let x = vec![0.3f32; 1 << 20];
         let mut out = vec![0f32; 1 << 20];
         let mut packed = Packed::default();
-        for (m, k, n) in [(256, 256, 256), (256, 512, 64), (256, 512, 192), (16, 256, 256), (1, 256, 256), (256,16,16)] {
+        for (m, k, n) in
+            [(256, 256, 256), (256, 512, 64), (256, 512, 192), (16, 256, 256), (1, 256, 256), (256, 16, 16)]
+        {
             packed.pack(k, n, &x, n, 1, 1.0);
-            time(&format!("{isa:?} matmul {m}x{k}x{n}"), 2.0 * (m * k * n) as f64, || matmul(isa, m, &x, k, &packed, Start::Zero, &mut out, n));
+            time(&format!("{isa:?} matmul {m}x{k}x{n}"), 2.0 * (m * k * n) as f64, || {
+                matmul(isa, m, &x, k, &packed, Start::Zero, &mut out, n)
+            });
         }
         let mut scratch = TransposeScratch::default();
-        for (m, k, n) in [(256, 256, 256), (256, 192, 512), (16, 256, 256), (256,16,16)] {
-            time(&format!("{isa:?} transposed {m}x{k}x{n}"), 2.0 * (m * k * n) as f64, || matmul_transposed(isa, m, &x, k, k, &x, n, n, &mut out, &mut scratch));
+        for (m, k, n) in [(256, 256, 256), (256, 192, 512), (16, 256, 256), (256, 16, 16)] {
+            time(&format!("{isa:?} transposed {m}x{k}x{n}"), 2.0 * (m * k * n) as f64, || {
+                matmul_transposed(isa, m, &x, k, k, &x, n, n, &mut out, &mut scratch)
+            });
         }
-        time(&format!("{isa:?} sincos"), (256 * 256) as f64, || { out[..256*512].copy_from_slice(&x[..256*512]); sincos_rows(isa, 256, 256, &mut out) });
+        time(&format!("{isa:?} sincos"), (256 * 256) as f64, || {
+            out[..256 * 512].copy_from_slice(&x[..256 * 512]);
+            sincos_rows(isa, 256, 256, &mut out)
+        });
         let children: Vec<Child> = (0..256).map(|i| Child { parent: i / 16, tuple: i % 16 }).collect();
-        time(&format!("{isa:?} expand"), (256 * 256) as f64, || expand(isa, 256, &children, &x, &x, &mut out));
-        let mut d = vec![0f32; 1 << 16]; let mut e = vec![0f32; 1 << 16];
-        time(&format!("{isa:?} fold"), (256 * 256) as f64, || fold(isa, 256, &children, &x, &x, &x, &mut d, &mut e));
+        time(&format!("{isa:?} expand"), (256 * 256) as f64, || {
+            expand(isa, 256, &children, &x, &x, &mut out)
+        });
+        let mut d = vec![0f32; 1 << 16];
+        let mut e = vec![0f32; 1 << 16];
+        time(&format!("{isa:?} fold"), (256 * 256) as f64, || {
+            fold(isa, 256, &children, &x, &x, &x, &mut d, &mut e)
+        });
     }
 }

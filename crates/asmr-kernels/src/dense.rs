@@ -96,7 +96,7 @@ kernel! {
     /// the first `right.columns()` values are written.
     ///
     /// # Panics
-    /// When a slice is too short for its shape.
+    /// When a slice is too short for its shape, or `right` has no rows.
     pub fn matmul = matmul_body(
         rows: usize,
         left: &[f32],
@@ -120,9 +120,7 @@ fn matmul_body<const FUSED: bool>(
     out_stride: usize,
 ) {
     let (inner, columns) = (right.inner, right.columns);
-    if inner == 0 || columns == 0 {
-        return;
-    }
+    assert!(inner > 0, "a packed matrix has rows");
     for i0 in (0..rows).step_by(ROW_BLOCK) {
         let i1 = rows.min(i0 + ROW_BLOCK);
         for p0 in (0..inner).step_by(INNER_BLOCK) {

@@ -67,15 +67,22 @@ fn reflect<const FUSED: bool>(factor: f32, v: &[f32], x: &mut [f32]) {
     }
 }
 
+#[allow(clippy::needless_range_loop, reason = "indices let the compiler keep all sums in registers")]
 #[inline(always)]
 fn dot<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
+    let (a_rows, a_tail) = a.as_chunks::<LANES>();
+    let (b_rows, b_tail) = b.as_chunks::<LANES>();
     let mut sums = [0.0f32; LANES];
-    let (a_rows, b_rows) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let tail: f32 = a_rows.remainder().iter().zip(b_rows.remainder()).map(|(a, b)| a * b).sum();
-    for (a, b) in a_rows.zip(b_rows) {
+    for (a, b) in a_rows.iter().zip(b_rows) {
         for j in 0..LANES {
             sums[j] = mul_add::<FUSED>(a[j], b[j], sums[j]);
         }
     }
-    sums.iter().sum::<f32>() + tail
+    // Pairwise, so that the last additions are vectors too.
+    for half in [LANES / 2, LANES / 4, LANES / 8, LANES / 16] {
+        for j in 0..half {
+            sums[j] += sums[j + half];
+        }
+    }
+    a_tail.iter().zip(b_tail).fold(sums[0], |s, (a, b)| s + a * b)
 }

@@ -40,6 +40,7 @@ fn expand_body<const FUSED: bool>(
     table: &[f32],
     out: &mut [f32],
 ) {
+    assert!(out.len() >= children.len() * width, "one output row per child");
     for (child, out) in children.iter().zip(out.chunks_exact_mut(width)) {
         let (sin_u, cos_u) = features[child.parent as usize * 2 * width..][..2 * width].split_at(width);
         let (sin_m, cos_m) = table[child.tuple as usize * 2 * width..][..2 * width].split_at(width);
@@ -80,6 +81,7 @@ fn fold_body<const FUSED: bool>(
     d_phase: &mut [f32],
     d_table: &mut [f32],
 ) {
+    assert!(dz.len() >= children.len() * width, "one gradient row per child");
     for (child, dz) in children.iter().zip(dz.chunks_exact(width)) {
         let (parent, tuple) = (child.parent as usize, child.tuple as usize);
         let (sin_u, cos_u) = features[parent * 2 * width..][..2 * width].split_at(width);

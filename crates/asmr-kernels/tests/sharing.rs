@@ -66,7 +66,11 @@ fn assert_sums(what: &str, actual: &[f32], expected: &[Sum]) -> usize {
     for (i, (&a, e)) in actual.iter().zip(expected).enumerate() {
         let bound = (e.terms + ROUNDINGS) as f64 * UNIT * e.magnitude;
         let error = (f64::from(a) - e.value).abs();
-        assert!(error <= bound, "{what}: value {i} is {a}, expected {}, error {error:e}, bound {bound:e}", e.value);
+        assert!(
+            error <= bound,
+            "{what}: value {i} is {a}, expected {}, error {error:e}, bound {bound:e}",
+            e.value
+        );
     }
     for (i, &a) in actual.iter().enumerate().skip(expected.len()) {
         assert!(a == GUARD, "{what}: {a} was written at {i}, past the {} values", expected.len());

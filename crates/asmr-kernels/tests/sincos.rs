@@ -216,13 +216,19 @@ fn rows_are_independent_and_stay_in_bounds() {
                         row[..width].copy_from_slice(angles);
                     }
                     sincos_rows(isa, rows, width, &mut together);
-                    assert!(together[rows * 2 * width..].iter().all(|&x| x == GUARD), "{isa:?} {rows}×{width}");
+                    assert!(
+                        together[rows * 2 * width..].iter().all(|&x| x == GUARD),
+                        "{isa:?} {rows}×{width}"
+                    );
                     for (r, angles) in angles.iter().enumerate() {
                         let mut alone = vec![0.0; 2 * width];
                         alone[..width].copy_from_slice(angles);
                         sincos_rows(isa, 1, width, &mut alone);
                         let row = &together[r * 2 * width..][..2 * width];
-                        assert_eq!(row, alone, "{isa:?} {rows}×{width}, outlier {outlier:?}: row {r} and alone");
+                        assert_eq!(
+                            row, alone,
+                            "{isa:?} {rows}×{width}, outlier {outlier:?}: row {r} and alone"
+                        );
                         for (j, &x) in angles.iter().enumerate() {
                             let (sine, cosine) = f64::from(x).sin_cos();
                             for (actual, expected) in [(row[j], sine), (row[width + j], cosine)] {

@@ -97,7 +97,7 @@ impl FitConfig {
             preset,
             seed: 0,
             algorithm: Algorithm::Soap,
-            steps: 400,
+            steps: 300,
             rate: stable_rate(network.partition.n_levels(), network.width),
             final_rate: 0.1,
             warmup_steps: 50,
@@ -111,7 +111,7 @@ impl FitConfig {
         match preset {
             Preset::Fast => Self { steps: 100, warmup_steps: 20, ..base },
             Preset::Default => base,
-            Preset::Best => Self { steps: 3000, ..base },
+            Preset::Best => Self { steps: 2000, ..base },
             Preset::Paper => Self {
                 algorithm: Algorithm::Adam,
                 steps: 10_000,
@@ -123,6 +123,12 @@ impl FitConfig {
                 ..base
             },
         }
+    }
+
+    /// Sets the batch's share of the cells, and the rate that suits it: a smaller batch has a noisier gradient.
+    pub fn set_batch(&mut self, batch: f64) {
+        self.rate *= (batch / self.batch).sqrt();
+        self.batch = batch;
     }
 
     /// Refuses settings outside their ranges.
@@ -170,5 +176,5 @@ fn stable_rate(n_levels: usize, width: usize) -> f64 {
 fn initial_modulation(network: &NetworkConfig) -> f64 {
     let values = network.partition.n_samples() as f64 * network.channels as f64;
     let weights_per_value = network.n_params() as f64 / values;
-    (0.1 * (weights_per_value / 0.1).powf(1.8)).clamp(0.003, 0.3)
+    (0.03 * (weights_per_value / 0.2).powf(1.5)).clamp(0.003, 0.2)
 }

@@ -119,7 +119,7 @@ const DIVERGED_STEPS: u32 = 20;
 /// A step this many dB under the best is worth no patience.
 const LOST_DB: f64 = 12.0;
 /// Above this PSNR errors are far below what 8 bits show, and swings of many dB are no divergence.
-const CEILING_DB: f64 = 60.0;
+const CEILING_DB: f64 = 50.0;
 
 /// State to go back to.
 #[derive(Clone)]

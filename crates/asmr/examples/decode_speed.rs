@@ -13,7 +13,8 @@ fn main() {
         (vec![2048, 2048], "4,4,4,4,8;4,4,4,4,8", 3, 512),
     ] {
         let partition = Partition::new(&extents, &parse_bases(bases).unwrap()).unwrap();
-        let config = NetworkConfig { partition, channels, width, omega_0: 30.0, modulator: Modulator::Linear };
+        let config =
+            NetworkConfig { partition, channels, width, omega_0: 30.0, modulator: Modulator::Linear };
         let network = Network::init(config, 1, 1.0).unwrap();
         let n: usize = extents.iter().product();
         let mut out = vec![0u8; n * channels];
@@ -27,6 +28,10 @@ fn main() {
             })
             .collect();
         times.sort_by(f64::total_cmp);
-        println!("{extents:?} {bases} d={width}: {:.2} ms median, {:.1} Msamples/s", times[7] * 1e3, n as f64 / times[7] / 1e6);
+        println!(
+            "{extents:?} {bases} d={width}: {:.2} ms median, {:.1} Msamples/s",
+            times[7] * 1e3,
+            n as f64 / times[7] / 1e6
+        );
     }
 }

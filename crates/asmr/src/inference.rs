@@ -7,7 +7,7 @@
 //! | a few samples anywhere | [`Decoder::decode_samples`] |
 //! | the definition, slow | [`crate::reference::evaluate`] |
 //!
-//! All of them give the same bits for the same sample at one ISA level, whatever the region, the tiling and the
+//! The first and the third give the same bits for the same sample at one ISA level, whatever the region, the tiling and the
 //! number of threads: each output is one chain of multiply-adds in a fixed order. With the `threads` feature work is
 //! spread over the current rayon pool.
 
@@ -248,7 +248,6 @@ impl Decoder {
         let mut boxes = OutputBoxes::new(partition, box_level, &request.region, &factors, channels, out);
         let work: Vec<_> = tasks.into_iter().map(|task| (boxes.take(&task), task)).collect();
         crate::parallel::for_each(work, Scratch::default, |scratch, (mut outputs, task)| {
-            scratch.tile.levels.clear();
             for nodes in task.tiles() {
                 walk.fill(nodes, |_| true, &mut scratch.tile);
                 self.plan.forward(&scratch.tile, &mut scratch.activations);

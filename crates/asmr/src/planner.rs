@@ -31,7 +31,7 @@ pub const WIDTH_STEP: usize = 8;
 /// The most levels chosen by default, unless digit tables need more.
 pub const MAX_DEFAULT_LEVELS: usize = 12;
 /// By number of axes minus one: bits (doublings of the number of cells) per level that the default depth aims at.
-pub const BITS_PER_LEVEL: [f64; MAX_AXES] = [3.5, 3.0, 3.5, 4.0];
+pub const BITS_PER_LEVEL: [f64; MAX_AXES] = [3.5, 2.5, 3.5, 4.0];
 /// By number of axes minus one: samples of the last level's block that bases aim at, as bits. 20 samples of
 /// audio, 8×8 of a picture, 4×4×4 of a video or a volume.
 pub const BLOCK_BITS: [f64; MAX_AXES] = [4.32, 6.0, 6.0, 6.0];
@@ -254,7 +254,7 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PlanError> {
 
 /// The default number of levels: one for the block (of [`BLOCK_BITS`], or half of a tiny signal's samples) and
 /// one for each [`BITS_PER_LEVEL`] bits of the number of blocks, rounded; [`MIN_LEVELS`] to
-/// [`MAX_DEFAULT_LEVELS`]. A 512² picture: 18 bits of samples, 6 of the block, 12 / 3 = 4 above it: 5 levels.
+/// [`MAX_DEFAULT_LEVELS`]. A 512² picture: 18 bits of samples, 6 of the block, 12 / 2.5 ≈ 5 above it: 6 levels.
 ///
 /// # Panics
 /// When there are no axes, or more than a signal may have.

@@ -212,18 +212,20 @@ fn short_axes_stop_early_and_many_levels_take_turns() {
 
 #[test]
 fn defaults_follow_the_stated_rules() {
-    // Bits above the block divided by 3 (pictures), rounded, and one level for the block.
+    // Bits above the block divided by 2.5 (pictures), rounded, and one level for the block.
     for (extents, levels) in [
-        (&[512usize, 512] as &[usize], 5),
-        (&[1411, 1411], 6),
-        (&[8192, 8192], 8),
+        (&[512usize, 512] as &[usize], 6),
+        (&[1411, 1411], 7),
+        (&[8192, 8192], 9),
         (&[32_000], 4),
         (&[2, 2], 2),
     ] {
         assert_eq!(default_levels(extents), levels, "{extents:?}");
         assert_eq!(plan(&PlanRequest::new(extents, 1)).unwrap().partition.n_levels(), levels);
     }
-    assert_eq!(plan(&PlanRequest::new(&[512, 512], 1)).unwrap().width, DEFAULT_WIDTH);
+    // 266,753 weights of width 256 would outnumber 262,144 grey values; three channels have room.
+    assert_eq!(plan(&PlanRequest::new(&[512, 512], 1)).unwrap().width, 240);
+    assert_eq!(plan(&PlanRequest::new(&[512, 512], 3)).unwrap().width, DEFAULT_WIDTH);
     property(300, &(prop::collection::vec(1..300usize, 1..=3), 1..=4usize), |(extents, channels)| {
         for modulator in [Modulator::Linear, Modulator::Nonlinear, Modulator::Table] {
             let request = PlanRequest { modulator, ..PlanRequest::new(&extents, channels) };

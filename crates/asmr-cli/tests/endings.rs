@@ -1,0 +1,142 @@
+//! How calls end: targets, time limits, signals, closed pipes.
+
+mod common;
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{Folder, GREY, RGB, assert_close, read};
+
+#[test]
+fn a_missed_target_keeps_the_file() {
+    let folder = Folder::new();
+    folder.picture("p.png", 24, 24, RGB);
+    let line = "encode p.png -o n.asmr --width 8 --steps 5 --psnr 120 --json --quiet";
+    let missed = folder.asmr(line).expect(1);
+    let told = missed.json();
+    let (psnr_db, by) = (told["psnr_db"].as_f64().unwrap(), told["missed_db"].as_f64().unwrap());
+    assert!((psnr_db + by - 120.0).abs() < 1e-9, "{told:#}");
+    assert!(missed.stderr.contains("120 dB was missed by"), "{missed:#?}");
+    assert_eq!(missed.stderr.lines().count(), 1, "{missed:#?}");
+    folder.asmr("decode n.asmr -o out.png").expect(0);
+}
+
+#[test]
+fn a_reached_target_ends_the_fit() {
+    let folder = Folder::new();
+    folder.picture("p.png", 24, 24, GREY);
+    let told = folder.asmr("encode p.png --width 32 --steps 4000 --psnr 20 --json --quiet").expect(0).json();
+    assert!(told["psnr_db"].as_f64().unwrap() >= 20.0, "{told:#}");
+    assert!(told["missed_db"].is_null(), "{told:#}");
+    assert_eq!(told["ending"], "target-reached");
+    assert!(told["steps"].as_u64().unwrap() < 4000, "{told:#}");
+}
+
+#[test]
+fn a_time_limit_is_kept() {
+    let folder = Folder::new();
+    folder.picture("p.png", 64, 64, GREY);
+    let start = Instant::now();
+    let told = folder.asmr("encode p.png --width 16 --time 700ms --json --quiet").expect(0).json();
+    let wall_s = start.elapsed().as_secs_f64();
+    assert_eq!(told["ending"], "time-up");
+    let elapsed_s = told["elapsed_s"].as_f64().unwrap();
+    // The machine may be busy with other things.
+    assert!((0.7..5.0).contains(&elapsed_s) && wall_s < 10.0, "{elapsed_s} s, {wall_s} s");
+    assert_eq!(told["fit"]["steps"], told["steps"], "the file tells steps, not times");
+    let told =
+        folder.asmr("encode p.png -o n.asmr --width 8 --time 1h --steps 3 --json --quiet").expect(0).json();
+    assert_eq!((&told["ending"], &told["steps"]), (&"finished".into(), &3.into()));
+}
+
+/// Starts a fit that would take for ever and waits until it is under way.
+#[cfg(unix)]
+fn long_fit(folder: &Folder) -> (std::process::Child, BufReader<std::process::ChildStderr>) {
+    folder.picture("p.png", 64, 64, RGB);
+    let line = "encode p.png -o n.asmr --width 16 --steps 100000000 --json";
+    let mut child =
+        folder.command(line.split(' ')).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut first = String::new();
+    stderr.read_line(&mut first).unwrap();
+    assert!(first.starts_with("asmr: fitting p.png"), "{first}");
+    std::thread::sleep(Duration::from_millis(500));
+    (child, stderr)
+}
+
+#[cfg(unix)]
+fn signal(name: &str, child: &std::process::Child) {
+    assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_writes_the_best_network_so_far() {
+    let mut n_cases = 0;
+    for name in ["-INT", "-TERM"] {
+        let folder = Folder::new();
+        let (child, mut stderr) = long_fit(&folder);
+        signal(name, &child);
+        let output = child.wait_with_output().unwrap();
+        let mut text = String::new();
+        stderr.read_to_string(&mut text).unwrap();
+        assert_eq!(output.status.code(), Some(130), "{text}");
+        assert!(text.contains("best network so far is in n.asmr"), "{text}");
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(told["ending"], "stopped");
+        assert!(told["steps"].as_u64().unwrap() > 0, "{told:#}");
+        folder.asmr("decode n.asmr -o out.png").expect(0);
+        let psnr_db =
+            asmr_media::psnr_db(&read(&folder.path("p.png")), &read(&folder.path("out.png"))).unwrap();
+        assert_close(&told["psnr_db"], psnr_db);
+        assert_eq!(folder.names(), ["n.asmr", "out.png", "p.png"]);
+        n_cases += 1;
+    }
+    assert_eq!(n_cases, 2);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_second_interrupt_leaves_nothing_half_written() {
+    let folder = Folder::new();
+    let (mut child, _stderr) = long_fit(&folder);
+    signal("-INT", &child);
+    signal("-INT", &child);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    // The first may have been done before the second arrived.
+    let names = folder.names();
+    if names == ["n.asmr", "p.png"] {
+        folder.asmr("info n.asmr").expect(0);
+    } else {
+        assert_eq!(names, ["p.png"]);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn nobody_listens() {
+    let folder = Folder::encoded(16, 16, GREY, "4,4;4,4");
+    let mut n_cases = 0;
+    for line in ["info n.asmr", "info n.asmr --json", "--help", "eval n.asmr p.png --reps 1"] {
+        let mut child =
+            folder.command(line.split(' ')).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), stderr.as_str()), (Some(0), ""), "{line}");
+        n_cases += 1;
+    }
+    assert_eq!(n_cases, 4);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_a_failed_write() {
+    let folder = Folder::encoded(16, 16, GREY, "4,4;4,4");
+    folder.asmr("export n.asmr -o /dev/full").refuses(1, &["/dev/full"]);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = folder.command(["info", "n.asmr"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write to the standard output"));
+}
