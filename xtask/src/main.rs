@@ -1,11 +1,12 @@
 //! The project's own tasks: `cargo xtask ci` runs every check, `cargo xtask readme` keeps the README's tables equal
-//! to the measured results. Plain standard library, so that it is built in seconds.
+//! to the measured results, `cargo xtask results` measures. Plain standard library, so that it is built in seconds.
 #![forbid(unsafe_code)]
 
 mod ci;
 mod house;
 mod licences;
 mod readme;
+mod results;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,7 +17,8 @@ usage: cargo xtask TASK
 tasks:
   ci               run every check: format, lints, tests, documentation, house rules; stops at the first failure
   readme           check that the README's tables are those of results/
-  readme --write   bring the README's tables up to date";
+  readme --write   bring the README's tables up to date
+  results NAME     encode test pictures (ASMR_DATA) and write results/VERSION/NAME.tsv";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
         ["readme", "--write"] => readme::write(&root()).map(|changed| {
             println!("README.md {}", if changed { "updated" } else { "was up to date" });
         }),
+        ["results", name] => results::run(&root(), name),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

@@ -55,7 +55,9 @@ fn scale_to_order_one(v: &mut [f32]) {
     // As bits, magnitudes are ordered; the exponent of 1 is 127.
     let exponent = v.iter().fold(0, |m, x| m.max(x.to_bits() & MAGNITUDE)) >> 23;
     let scale = f32::from_bits((254 - exponent.clamp(1, 253)) << 23);
-    v.iter_mut().for_each(|x| *x *= scale);
+    for x in v.iter_mut() {
+        *x *= scale;
+    }
 }
 
 /// `x -= factor · (v·x) · v`

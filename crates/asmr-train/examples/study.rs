@@ -85,14 +85,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     for seed in 0..n_seeds {
         config.seed = seed;
-        let mut recovered = String::new();
+        let mut recovered = Vec::new();
         let (mut best, mut last) = (f64::MIN, f64::MIN);
         let fitted = fit(&signal, &network, &config, &Control::default(), &mut |event| match event {
             FitEvent::Step { psnr_db, .. } => {
                 best = best.max(psnr_db);
                 last = psnr_db;
             }
-            FitEvent::Recovered { step, .. } => recovered += &format!(" recovered@{step}"),
+            FitEvent::Recovered { step, .. } => recovered.push(format!(" recovered@{step}")),
         })?;
         let name = std::path::Path::new(&path).file_stem().map(|s| s.to_string_lossy().into_owned());
         println!(
@@ -103,6 +103,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             fitted.steps,
             fitted.step_ms,
             fitted.elapsed_s,
+            recovered = recovered.concat(),
         );
     }
     Ok(())

@@ -69,7 +69,9 @@ impl Side {
         // Gradients are tiny; squared twice they would leave single precision. Only directions matter.
         let largest = scratch.a.iter().fold(0.0f32, |m, x| m.max(x.abs()));
         if largest > 0.0 && largest.is_finite() {
-            self.basis.iter_mut().zip(&scratch.a).for_each(|(q, x)| *q = x / largest);
+            for (q, x) in self.basis.iter_mut().zip(&scratch.a) {
+                *q = x / largest;
+            }
             orthonormalise(isa, n, &mut self.basis, &mut scratch.householder);
         }
     }
@@ -111,9 +113,9 @@ impl Soap {
         let share = (1.0 - keep).sqrt();
         s.b.clear();
         s.b.extend(gradient.iter().map(|g| g * share));
-        self.right.covariance.iter_mut().for_each(|x| *x *= keep);
+        scale(&mut self.right.covariance, keep);
         matmul_transposed(isa, m, &s.b, n, n, &s.b, n, n, &mut self.right.covariance, &mut s.transpose);
-        self.left.covariance.iter_mut().for_each(|x| *x *= keep);
+        scale(&mut self.left.covariance, keep);
         s.packed.pack(n, m, &s.b, 1, n, 1.0);
         matmul(isa, m, &s.b, n, &s.packed, Start::Output, &mut self.left.covariance, m);
 
@@ -158,5 +160,11 @@ impl Soap {
         matmul_transposed(isa, m, &self.left.basis, m, m, x, n, n, &mut s.a, &mut s.transpose);
         s.packed.pack(n, n, &self.right.basis, n, 1, 1.0);
         matmul(isa, m, &s.a, n, &s.packed, Start::Zero, x, n);
+    }
+}
+
+fn scale(values: &mut [f32], factor: f32) {
+    for v in values {
+        *v *= factor;
     }
 }

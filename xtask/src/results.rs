@@ -1,0 +1,199 @@
+//! `cargo xtask results NAME`: encodes test pictures with the command as a user would, and writes what it and
+//! `asmr eval` measured to `results/VERSION/NAME.tsv`, with the command, commit and machine.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+/// A table of pictures: its name, what it shows, the pictures below the folder of test signals, options of `encode`.
+struct Table {
+    name: &'static str,
+    about: &'static str,
+    pictures: fn(&Path) -> Vec<PathBuf>,
+    options: &'static [&'static str],
+}
+
+const TABLES: [Table; 6] = [
+    Table { name: "kodak", about: "Kodak pictures, no options", pictures: kodak, options: &[] },
+    Table { name: "pictures", about: "other pictures, no options", pictures: others, options: &[] },
+    Table {
+        name: "kodak-fast",
+        about: "Kodak pictures, preset fast",
+        pictures: kodak,
+        options: &["--preset", "fast"],
+    },
+    Table { name: "best", about: "two pictures, preset best", pictures: two, options: &["--preset", "best"] },
+    Table {
+        name: "four-levels",
+        about: "1,000 steps with 4,4,4,8 (kodim23: 4,4,4,8;4,4,6,8), width 256, three seeds",
+        pictures: seeds_of_two,
+        options: &["--steps", "1000", "--width", "256"],
+    },
+    Table {
+        name: "paper-protocol",
+        about: "camera.png, the paper's protocol at 1,000 steps and rate 1e-3, three seeds",
+        pictures: seeds_of_camera,
+        options: &["--preset", "paper", "--steps", "1000", "--lr", "1e-3", "--width", "256"],
+    },
+];
+
+/// The files of a folder, sorted; none if it cannot be read.
+fn listed(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    let mut paths: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
+    paths.sort();
+    paths
+}
+
+fn kodak(data: &Path) -> Vec<PathBuf> {
+    listed(&data.join("kodak"))
+}
+
+fn others(data: &Path) -> Vec<PathBuf> {
+    listed(&data.join("image"))
+}
+
+fn two(data: &Path) -> Vec<PathBuf> {
+    vec![data.join("image/camera.png"), data.join("kodak/kodim23.png")]
+}
+
+fn seeds_of_two(data: &Path) -> Vec<PathBuf> {
+    two(data).into_iter().flat_map(|p| [p.clone(), p.clone(), p]).collect()
+}
+
+fn seeds_of_camera(data: &Path) -> Vec<PathBuf> {
+    vec![data.join("image/camera.png"); 3]
+}
+
+/// Makes one table; the error says what went wrong.
+pub(crate) fn run(root: &Path, name: &str) -> Result<(), String> {
+    let table = TABLES.iter().find(|t| t.name == name).ok_or_else(|| {
+        format!("no results called '{name}'; there are: {}", TABLES.map(|t| t.name).join(", "))
+    })?;
+    let data =
+        std::env::var("ASMR_DATA").map_err(|_| "set ASMR_DATA to the folder of test signals".to_owned())?;
+    let pictures = (table.pictures)(Path::new(&data));
+    if pictures.is_empty() {
+        return Err(format!("ASMR_DATA is {data}, which has no pictures for this table"));
+    }
+    run_command(
+        Command::new("cargo").args(["build", "--release", "--package", "asmr-cli"]).current_dir(root),
+    )?;
+    let asmr = root.join("target/release/asmr");
+    let work = std::env::temp_dir().join(format!("asmr-results-{}", std::process::id()));
+    std::fs::create_dir_all(&work).map_err(|e| format!("cannot make {}: {e}", work.display()))?;
+    let file = work.join("network.asmr");
+
+    let mut text =
+        format!("# {}: `asmr encode PICTURE {}`, then `asmr eval`", table.about, table.options.join(" "));
+    let _ = writeln!(text, " (median of 9 decodes); made by `cargo xtask results {name}`");
+    let _ = writeln!(text, "# commit {}; {}", commit(root), machine());
+    text.push_str("picture\tpsnr_db\tssim\tseconds\tdecode_msamples_s\tbytes\trate_bpp\tsteps\twidth\tbases\tseed\trecoveries\n");
+    let mut seed = 0;
+    for (i, picture) in pictures.iter().enumerate() {
+        seed = if i > 0 && pictures[i - 1] == *picture { seed + 1 } else { 0 };
+        let stem = picture.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let mut encode = Command::new(&asmr);
+        encode.arg("encode").arg(picture).args(table.options).args(["--json", "--quiet", "--seed"]);
+        encode.arg(seed.to_string()).arg("-o").arg(&file);
+        if table.name == "four-levels" || table.name == "paper-protocol" {
+            encode.arg("--bases").arg(if stem == "kodim23" { "4,4,4,8;4,4,6,8" } else { "4,4,4,8;4,4,4,8" });
+        }
+        let start = Instant::now();
+        let made = run_command(&mut encode)?;
+        let seconds = start.elapsed().as_secs_f64();
+        let measured = run_command(
+            Command::new(&asmr)
+                .arg("eval")
+                .arg(&file)
+                .arg(picture)
+                .args(["--reps", "9", "--json", "--quiet"]),
+        )?;
+        let row = [
+            stem,
+            value(&measured, "psnr_db")?,
+            value(&measured, "ssim")?,
+            format!("{seconds:.2}"),
+            value(&measured, "msamples_per_s")?,
+            value(&measured, "bytes")?,
+            value(&measured, "rate_bpp")?,
+            value(&made, "steps")?,
+            value(&made, "width")?,
+            value(&made, "bases")?,
+            seed.to_string(),
+            value(&made, "recoveries")?,
+        ];
+        println!("{}", row.join("\t"));
+        let _ = writeln!(text, "{}", row.join("\t"));
+    }
+    let folder = root.join("results").join(env!("CARGO_PKG_VERSION"));
+    let path = folder.join(format!("{name}.tsv"));
+    std::fs::create_dir_all(&folder)
+        .and_then(|()| std::fs::write(&path, text))
+        .map_err(|e| format!("cannot write {}: {e}", path.display()))?;
+    let _ = std::fs::remove_dir_all(&work);
+    println!("wrote {}", path.display());
+    Ok(())
+}
+
+/// Runs a command and gives its standard output.
+fn run_command(command: &mut Command) -> Result<String, String> {
+    let output = command.output().map_err(|e| format!("cannot run {command:?}: {e}"))?;
+    if !output.status.success() {
+        return Err(format!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr)));
+    }
+    String::from_utf8(output.stdout).map_err(|e| e.to_string())
+}
+
+/// The value of a key of the command's own JSON object, as its text without white space. (The object is flat for
+/// all keys asked for here, and no value contains a key's name in quotes.)
+fn value(json: &str, key: &str) -> Result<String, String> {
+    let missing = || format!("no {key} in {json}");
+    let after = json.split_once(&format!("\"{key}\":")).ok_or_else(missing)?.1.trim_start();
+    let mut depth = 0;
+    let end = after
+        .find(|c: char| {
+            match c {
+                '[' => depth += 1,
+                ']' if depth > 0 => depth -= 1,
+                ',' | '}' | '\n' if depth == 0 => return true,
+                _ => {}
+            }
+            false
+        })
+        .ok_or_else(missing)?;
+    Ok(after[..end].split_whitespace().collect())
+}
+
+fn commit(root: &Path) -> String {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").args(arguments).current_dir(root).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let changed = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|s| !s.is_empty());
+    let hash = git(&["rev-parse", "--short", "HEAD"]).unwrap_or_else(|| "unknown".to_owned());
+    if changed { format!("{hash} with changes") } else { hash }
+}
+
+fn machine() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info
+        .lines()
+        .find_map(|l| l.strip_prefix("model name"))
+        .map_or("unknown CPU", |l| l.trim_start_matches([' ', '\t', ':']));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{model}, {threads} threads, shared machine")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn values_of_json() {
+        let json = "{\n  \"psnr_db\": 36.5,\n  \"bases\": [[4, 4],\n [2,8]],\n  \"ssim\": null\n}";
+        assert_eq!(super::value(json, "psnr_db").unwrap(), "36.5");
+        assert_eq!(super::value(json, "bases").unwrap(), "[[4,4],[2,8]]");
+        assert_eq!(super::value(json, "ssim").unwrap(), "null");
+        assert!(super::value(json, "bytes").is_err());
+    }
+}
