@@ -1,6 +1,6 @@
 //! What a fit does: one struct, one place for defaults, named presets.
 
-use asmr::network::NetworkConfig;
+use asmr::network::{Modulator, NetworkConfig};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -176,5 +176,10 @@ fn stable_rate(n_levels: usize, width: usize) -> f64 {
 fn initial_modulation(network: &NetworkConfig) -> f64 {
     let values = network.partition.n_samples() as f64 * network.channels as f64;
     let weights_per_value = network.n_params() as f64 / values;
-    (0.03 * (weights_per_value / 0.2).powf(1.5)).clamp(0.003, 0.2)
+    let scale = (0.03 * (weights_per_value / 0.2).powf(1.5)).clamp(0.003, 0.2);
+    match network.modulator {
+        Modulator::Linear | Modulator::Table => scale,
+        // Its output starts about 500 times smaller than the linear one's.
+        Modulator::Nonlinear => (50.0 * scale).min(10.0),
+    }
 }

@@ -1,6 +1,6 @@
 //! Optimisers over all weights of a network, tensor by tensor.
 
-use asmr::network::{NetworkConfig, Role, Tensor};
+use asmr::network::{Modulator, NetworkConfig, Role, Tensor};
 use asmr_kernels::IsaLevel;
 use asmr_kernels::optim::{AdamStep, adam};
 use rayon::prelude::*;
@@ -101,6 +101,18 @@ impl Optimiser {
             }
         });
     }
+}
+
+/// Rate of the modulators as a fraction of the step's. `modulator_rate` is meant for the linear modulator, on which
+/// `omega_0` acts twice; it acts once on a table. The small network of the nonlinear one is as touchy as the first.
+fn modulator_rate(network: &NetworkConfig, config: &FitConfig) -> f64 {
+    let omega_0 = f64::from(network.omega_0);
+    let factor = match network.modulator {
+        Modulator::Linear => 1.0,
+        Modulator::Nonlinear => 0.5,
+        Modulator::Table => omega_0,
+    };
+    (config.modulator_rate * factor).min(1.0)
 }
 
 /// SOAP's decay of both moments and of the covariances (the method's own default).
