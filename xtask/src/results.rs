@@ -14,7 +14,7 @@ struct Table {
     options: &'static [&'static str],
 }
 
-const TABLES: [Table; 6] = [
+const TABLES: [Table; 7] = [
     Table { name: "kodak", about: "Kodak pictures, no options", pictures: kodak, options: &[] },
     Table { name: "pictures", about: "other pictures, no options", pictures: others, options: &[] },
     Table {
@@ -28,6 +28,12 @@ const TABLES: [Table; 6] = [
         name: "four-levels",
         about: "1,000 steps with 4,4,4,8 (kodim23: 4,4,4,8;4,4,6,8), width 256, three seeds",
         pictures: seeds_of_two,
+        options: &["--steps", "1000", "--width", "256"],
+    },
+    Table {
+        name: "six-levels",
+        about: "camera.png, 1,000 steps with 4,2,2,2,2,8, width 256, three seeds",
+        pictures: seeds_of_camera,
         options: &["--steps", "1000", "--width", "256"],
     },
     Table {
@@ -97,8 +103,18 @@ pub(crate) fn run(root: &Path, name: &str) -> Result<(), String> {
         let mut encode = Command::new(&asmr);
         encode.arg("encode").arg(picture).args(table.options).args(["--json", "--quiet", "--seed"]);
         encode.arg(seed.to_string()).arg("-o").arg(&file);
-        if table.name == "four-levels" || table.name == "paper-protocol" {
-            encode.arg("--bases").arg(if stem == "kodim23" { "4,4,4,8;4,4,6,8" } else { "4,4,4,8;4,4,4,8" });
+        match table.name {
+            "four-levels" | "paper-protocol" => {
+                encode.arg("--bases").arg(if stem == "kodim23" {
+                    "4,4,4,8;4,4,6,8"
+                } else {
+                    "4,4,4,8;4,4,4,8"
+                });
+            }
+            "six-levels" => {
+                encode.args(["--bases", "4,2,2,2,2,8;4,2,2,2,2,8"]);
+            }
+            _ => {}
         }
         let start = Instant::now();
         let made = run_command(&mut encode)?;

@@ -13,8 +13,9 @@ pub const PANEL: usize = 16;
 const ROWS: usize = 6;
 /// Inner-index block: a panel of it (16 KiB) stays in the first-level cache while all rows pass.
 const INNER_BLOCK: usize = 256;
-/// Row block: its part of the left-hand side (at most 120 KiB) stays in the second-level cache.
-const ROW_BLOCK: usize = 120;
+/// Row block: its part of the left-hand side (at most 258 KiB) stays in the second-level cache, and a tile of 256
+/// cells passes each panel once.
+const ROW_BLOCK: usize = 258;
 
 /// A right-hand side (`inner × columns`) laid out for [`matmul`].
 #[derive(Clone, Debug, Default)]

@@ -115,7 +115,7 @@ fn assert_guards(what: &str, rows: usize, columns: usize, stride: usize, out: &[
 
 #[test]
 fn matmul_is_its_chain_at_all_sizes_around_the_blocking() {
-    const ROWS: [usize; 17] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 119, 120, 121, 241];
+    const ROWS: [usize; 20] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 119, 120, 121, 257, 258, 259, 517];
     const INNER: [usize; 9] = [1, 2, 15, 16, 17, 255, 256, 257, 513];
     const COLUMNS: [usize; 7] = [1, 15, 16, 17, 33, 64, 193];
     let mut random = Uniform(42);
@@ -194,7 +194,7 @@ fn matmul_is_its_chain_at_all_sizes_around_the_blocking() {
             }
         }
     }
-    assert_eq!((n_cases, n_starts), (357, [119; 3]));
+    assert_eq!((n_cases, n_starts), (420, [140; 3]));
     assert_eq!(n_runs, 357 * IsaLevel::available().len());
 }
 

@@ -97,7 +97,7 @@ impl FitConfig {
             preset,
             seed: 0,
             algorithm: Algorithm::Soap,
-            steps: 300,
+            steps: 240,
             rate: stable_rate(network.partition.n_levels(), network.width),
             final_rate: 0.1,
             warmup_steps: 50,
