@@ -110,7 +110,7 @@ pub(crate) enum Command {
 pub(crate) struct EncodeArgs {
     /// The picture: PNG, JPEG, WebP, TIFF, PNM, BMP, TGA, GIF, QOI or ICO
     pub(crate) input: PathBuf,
-    /// The .asmr file to write [default: the input's name with .asmr, beside the input, if that is free]
+    /// The .asmr file to write [default: the input's name with .asmr, beside the input; replaces an .asmr file]
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Settings to start from; other options override them

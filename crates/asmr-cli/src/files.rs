@@ -104,8 +104,9 @@ pub(crate) fn file_error(error: &FileError) -> String {
     }
 }
 
-/// Where a result goes: the path given, or the input's name with another extension, which must then be free: a name
-/// that nobody typed replaces no file.
+/// Where a result goes: the path given, or the input's name with another extension. A name that nobody typed replaces
+/// no file, but for an `.asmr` file, which the same input made and can make again: settings are tried one after
+/// the other.
 pub(crate) fn output_path(
     given: Option<&PathBuf>,
     input: &Path,
@@ -113,7 +114,7 @@ pub(crate) fn output_path(
 ) -> Result<PathBuf, Failure> {
     let Some(path) = given else {
         let path = input.with_extension(extension);
-        if fs::symlink_metadata(&path).is_ok() {
+        if fs::symlink_metadata(&path).is_ok() && !(extension == "asmr" && is_asmr(&path)) {
             return Err(Failure::usage(format!(
                 "{} exists already; to replace it, or to write another file, give -o (as in: -o {})",
                 path.display(),
