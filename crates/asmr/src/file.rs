@@ -88,8 +88,9 @@ pub struct Limits {
     /// file of a few kilobytes may describe a grid of any extents, so this is what keeps a small file from
     /// filling a disk.
     pub max_values: u64,
-    /// Most values in one level's table of digits: digit tuples times the larger of width and channels. Default
-    /// 2^28, 1 GiB. Decoders build such tables whole, and a small file may ask for 2^24 tuples.
+    /// Most values in the digit tables of all levels together: digit tuples times the larger of width and channels.
+    /// Default 2^26, half a GiB as sines and cosines. Decoders build such tables whole, and a small file may ask
+    /// for 2^24 tuples a level.
     pub max_table_values: u64,
 }
 
@@ -99,7 +100,7 @@ impl Default for Limits {
             max_header_bytes: MAX_HEADER_BYTES,
             max_params: MAX_PARAMS as u64,
             max_values: 1 << 32,
-            max_table_values: 1 << 28,
+            max_table_values: 1 << 26,
         }
     }
 }
@@ -116,10 +117,11 @@ impl Limits {
         // At most 2^124 samples times 64 channels: saturate.
         let values = config.partition.n_samples().saturating_mul(signal.channels as u128);
         limit("decoded values", values, self.max_values, "max_values")?;
-        let tuples =
-            (0..config.partition.n_levels()).map(|l| config.partition.n_tuples(l)).max().unwrap_or(0);
-        let table = tuples as u128 * config.width.max(config.channels) as u128;
-        limit("values in one level's digit table", table, self.max_table_values, "max_table_values")
+        // Level 0 has no table.
+        let tuples: u128 =
+            (1..config.partition.n_levels()).map(|l| config.partition.n_tuples(l) as u128).sum();
+        let tables = tuples * config.width.max(config.channels) as u128;
+        limit("values in the levels' digit tables", tables, self.max_table_values, "max_table_values")
     }
 }
 
