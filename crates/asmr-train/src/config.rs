@@ -101,7 +101,7 @@ impl FitConfig {
             rate: stable_rate(network.partition.n_levels(), network.width),
             final_rate: 0.1,
             warmup_steps: 50,
-            modulator_rate: 0.01,
+            modulator_rate: 0.04,
             beta1: 0.9,
             beta2: 0.999,
             batch: 1.0,
@@ -176,10 +176,10 @@ fn stable_rate(n_levels: usize, width: usize) -> f64 {
 fn initial_modulation(network: &NetworkConfig) -> f64 {
     let values = network.partition.n_samples() as f64 * network.channels as f64;
     let weights_per_value = network.n_params() as f64 / values;
-    let scale = (0.03 * (weights_per_value / 0.2).powf(1.5)).clamp(0.003, 0.2);
+    let scale = (0.05 * (weights_per_value / 0.2).powf(1.5)).clamp(0.003, 0.1);
     match network.modulator {
         Modulator::Linear | Modulator::Table => scale,
         // Its output starts about 500 times smaller than the linear one's.
-        Modulator::Nonlinear => (50.0 * scale).min(10.0),
+        Modulator::Nonlinear => 100.0 * scale,
     }
 }

@@ -104,12 +104,12 @@ impl Optimiser {
 }
 
 /// Rate of the modulators as a fraction of the step's. `modulator_rate` is meant for the linear modulator, on which
-/// `omega_0` acts twice; it acts once on a table. The small network of the nonlinear one is as touchy as the first.
+/// `omega_0` acts twice; it acts once on a table. The small network of the nonlinear one is touchier still.
 fn modulator_rate(network: &NetworkConfig, config: &FitConfig) -> f64 {
     let omega_0 = f64::from(network.omega_0);
     let factor = match network.modulator {
         Modulator::Linear => 1.0,
-        Modulator::Nonlinear => 0.5,
+        Modulator::Nonlinear => 0.1,
         Modulator::Table => omega_0,
     };
     (config.modulator_rate * factor).min(1.0)
