@@ -97,11 +97,11 @@ impl FitConfig {
             preset,
             seed: 0,
             algorithm: Algorithm::Soap,
-            steps: 240,
+            steps: 300,
             rate: stable_rate(network.partition.n_levels(), network.width),
             final_rate: 0.1,
             warmup_steps: 50,
-            modulator_rate: 0.04,
+            modulator_rate: 0.03,
             beta1: 0.9,
             beta2: 0.999,
             batch: 1.0,
@@ -176,7 +176,7 @@ fn stable_rate(n_levels: usize, width: usize) -> f64 {
 fn initial_modulation(network: &NetworkConfig) -> f64 {
     let values = network.partition.n_samples() as f64 * network.channels as f64;
     let weights_per_value = network.n_params() as f64 / values;
-    let scale = (0.05 * (weights_per_value / 0.2).powf(1.5)).clamp(0.003, 0.1);
+    let scale = (0.1 * (weights_per_value / 0.2).powf(1.5)).clamp(0.003, 0.1);
     match network.modulator {
         Modulator::Linear | Modulator::Table => scale,
         // Its output starts about 500 times smaller than the linear one's.
