@@ -42,8 +42,10 @@ impl Optimiser {
             .tensors()
             .into_iter()
             .map(|tensor| {
-                let rate =
-                    if matches!(tensor.role, Role::Modulator(_)) { config.modulator_rate } else { 1.0 };
+                let rate = match tensor.role {
+                    Role::Modulator(_) => modulator_rate(network, config),
+                    _ => 1.0,
+                };
                 let preconditioned = config.algorithm == Algorithm::Soap
                     && matches!(tensor.role, Role::LayerWeight(i) if i > 0)
                     && network.width > 1;
@@ -103,16 +105,15 @@ impl Optimiser {
     }
 }
 
-/// Rate of the modulators as a fraction of the step's. `modulator_rate` is meant for the linear modulator, on which
-/// `omega_0` acts twice; it acts once on a table. The small network of the nonlinear one is touchier still.
+/// Rate of the modulators as a fraction of the step's. The small network of the nonlinear modulator is touchier than a
+/// matrix or a table: a tenth suits it.
 fn modulator_rate(network: &NetworkConfig, config: &FitConfig) -> f64 {
-    let omega_0 = f64::from(network.omega_0);
-    let factor = match network.modulator {
-        Modulator::Linear => 1.0,
-        Modulator::Nonlinear => 0.1,
-        Modulator::Table => omega_0,
-    };
-    (config.modulator_rate * factor).min(1.0)
+    // The paper's protocol (Adam) has one rate for all.
+    if network.modulator == Modulator::Nonlinear && config.algorithm == Algorithm::Soap {
+        0.1 * config.modulator_rate
+    } else {
+        config.modulator_rate
+    }
 }
 
 /// SOAP's decay of both moments and of the covariances (the method's own default).
