@@ -639,7 +639,7 @@ fn attacks() -> Vec<(&'static str, Vec<u8>, &'static str)> {
                 ),
                 b"",
             ),
-            "cut off",
+            "268435456 values in the levels' digit tables",
         ),
         (
             "table of 2^24 rows, 16384 wide",
