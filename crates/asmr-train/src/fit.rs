@@ -173,6 +173,8 @@ pub fn fit(
     let smoothing = 1.0 / f64::from(sampler.n_batches());
     let mut smooth_mse = None;
     let (mut rate_factor, mut recoveries, mut bad_steps) = (1.0, 0, 0);
+    // The best since the last set-back: the state gone back to may be well under the best of all.
+    let mut reference_db = f64::MIN;
     let mut step_times = Vec::new();
     let mut step = 0;
     let ending = loop {
@@ -192,7 +194,7 @@ pub fn fit(
         smooth_mse = Some(mse);
         let psnr_db = -10.0 * mse.log10();
 
-        let ceiling = best.0.min(CEILING_DB);
+        let ceiling = reference_db.min(CEILING_DB);
         bad_steps = if psnr_db < ceiling - DIVERGED_DB { bad_steps + 1 } else { 0 };
         let lost = mse.is_nan() || mse.is_infinite() || psnr_db < ceiling - LOST_DB;
         if lost || bad_steps >= DIVERGED_STEPS {
@@ -202,17 +204,18 @@ pub fn fit(
             }
             rate_factor *= RECOVERY_FACTOR;
             let reason = if loss.mse.is_finite() {
-                format!("PSNR fell from {:.1} to {psnr_db:.1} dB", best.0)
+                format!("PSNR fell from {reference_db:.1} to {psnr_db:.1} dB")
             } else {
                 "the loss is not a number".to_owned()
             };
             params.copy_from_slice(&checkpoint.params);
             optimiser.clone_from(&checkpoint.optimiser);
-            (smooth_mse, bad_steps) = (None, 0);
+            (smooth_mse, bad_steps, reference_db) = (None, 0, f64::MIN);
             step += 1;
             events(FitEvent::Recovered { step, reason, rate_factor });
             continue;
         }
+        reference_db = reference_db.max(psnr_db);
         // With batches the weights have moved on since the smoothed loss was measured; near enough to rank them.
         if psnr_db > best.0 {
             best.0 = psnr_db;
