@@ -26,7 +26,7 @@ const COLUMNS: [(&str, &str, usize); 6] = [
     ("rate_bpp", "bits/sample", 2),
 ];
 
-/// Whether README.md is what [`write`] would make it.
+/// Whether README.md is what [`write()`] would make it.
 pub(crate) fn check(root: &Path) -> Result<(), String> {
     let text = read(&root.join("README.md"))?;
     if updated(root, &text)? == text {

@@ -90,7 +90,7 @@ pub struct ConfigError {
 
 impl FitConfig {
     /// A preset's settings for a network. The rate and the initial modulation follow the shape, as measured in the
-    /// optimiser study (results/): see [`stable_rate`] and [`initial_modulation`].
+    /// optimiser study (results/): see `stable_rate` and `initial_modulation` below.
     #[must_use]
     pub fn preset(preset: Preset, network: &NetworkConfig) -> Self {
         let base = Self {
