@@ -6,7 +6,7 @@
     reason = "a measuring script"
 )]
 
-use asmr_kernels::{IsaLevel, dense::*, sharing::*, sincos::sincos_rows};
+use asmr_kernels::{IsaLevel, dense::*, fixed::*, sharing::*, sincos::sincos_rows};
 use std::time::Instant;
 fn time(name: &str, flops: f64, mut f: impl FnMut()) {
     let mut best = f64::MAX;
@@ -38,6 +38,18 @@ fn main() {
             packed.pack(k, n, &x, n, 1, 1.0);
             time(&format!("{isa:?} matmul {m}x{k}x{n}"), 2.0 * (m * k * n) as f64, || {
                 matmul(isa, m, &x, k, &packed, Start::Zero, &mut out, n)
+            });
+        }
+        let mut fixed = PackedFixed::default();
+        let mut pairs = vec![0u32; 256 * 256];
+        for (m, k, n) in [(256, 256, 256), (256, 256, 32), (256, 16, 16)] {
+            fixed.pack(k, n, &x, k, 1.0, Bits::Sixteen);
+            let a = amplitude(k, Bits::Sixteen);
+            time(&format!("{isa:?} round {m}x{k}"), (m * k) as f64, || {
+                round_rows(isa, m, k, &x, k, a, &mut pairs)
+            });
+            time(&format!("{isa:?} fixed matmul {m}x{k}x{n}"), 2.0 * (m * k * n) as f64, || {
+                matmul_fixed(isa, m, &pairs, &fixed, Start::Zero, &mut out, n)
             });
         }
         let mut scratch = TransposeScratch::default();

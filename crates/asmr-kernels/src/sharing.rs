@@ -132,6 +132,108 @@ fn fold_features_body<const FUSED: bool>(
 }
 
 kernel! {
+    /// Outputs of mirrored digit tuples from their even and odd parts: with n tuples per row in `low`,
+    /// `low[t] = even[t] + odd[t]` and `high[m-1-t] = even[t] − odd[t]`, for m = n mirrored tuples or n - 1 (then the
+    /// last one is its own mirror image).
+    ///
+    /// `low` holds `even` on entry. `low` and `odd` are `rows × n·channels`, `high` is `rows × m·channels`.
+    ///
+    /// # Panics
+    /// When a slice is too short.
+    pub fn join_mirrored = join_mirrored_body(
+        rows: usize,
+        channels: usize,
+        n: usize,
+        m: usize,
+        low: &mut [f32],
+        odd: &[f32],
+        high: &mut [f32],
+    )
+}
+
+#[inline(always)]
+fn join_mirrored_body<const FUSED: bool>(
+    rows: usize,
+    channels: usize,
+    n: usize,
+    m: usize,
+    low: &mut [f32],
+    odd: &[f32],
+    high: &mut [f32],
+) {
+    for r in 0..rows {
+        let low = &mut low[r * n * channels..][..n * channels];
+        let odd = &odd[r * n * channels..][..n * channels];
+        let high = &mut high[r * m * channels..][..m * channels];
+        if channels == 1 {
+            for ((h, e), o) in high.iter_mut().rev().zip(&*low).zip(odd) {
+                *h = e - o;
+            }
+        } else {
+            let tuples = low.chunks_exact(channels).zip(odd.chunks_exact(channels));
+            for (high, (even, odd)) in high.chunks_exact_mut(channels).rev().zip(tuples) {
+                for ((h, e), o) in high.iter_mut().zip(even).zip(odd) {
+                    *h = e - o;
+                }
+            }
+        }
+        for (l, o) in low.iter_mut().zip(odd) {
+            *l += o;
+        }
+    }
+}
+
+kernel! {
+    /// The transpose of [`join_mirrored`]: gradients of the even and odd parts from those of the outputs,
+    /// `even[t] = low[t] + high[m-1-t]` (left in `low`) and `odd[t] = low[t] − high[m-1-t]`, `high` counting as 0 for a
+    /// tuple that is its own mirror image. Shapes as there.
+    ///
+    /// # Panics
+    /// When a slice is too short.
+    pub fn split_mirrored = split_mirrored_body(
+        rows: usize,
+        channels: usize,
+        n: usize,
+        m: usize,
+        low: &mut [f32],
+        odd: &mut [f32],
+        high: &[f32],
+    )
+}
+
+#[inline(always)]
+fn split_mirrored_body<const FUSED: bool>(
+    rows: usize,
+    channels: usize,
+    n: usize,
+    m: usize,
+    low: &mut [f32],
+    odd: &mut [f32],
+    high: &[f32],
+) {
+    for r in 0..rows {
+        let low = &mut low[r * n * channels..][..n * channels];
+        let odd = &mut odd[r * n * channels..][..n * channels];
+        let high = &high[r * m * channels..][..m * channels];
+        odd.copy_from_slice(low);
+        if channels == 1 {
+            for ((h, l), o) in high.iter().rev().zip(low).zip(odd) {
+                *l += h;
+                *o -= h;
+            }
+        } else {
+            let tuples = low.chunks_exact_mut(channels).zip(odd.chunks_exact_mut(channels));
+            for (high, (low, odd)) in high.chunks_exact(channels).rev().zip(tuples) {
+                for ((h, l), o) in high.iter().zip(low).zip(odd) {
+                    *l += h;
+                    *o -= h;
+                }
+            }
+        }
+    }
+}
+
+kernel! {
     /// `sums[j] += Σ_r rows[r, j]`, rows in order.
     ///
     /// # Panics
