@@ -24,6 +24,7 @@ struct DecodeReport<'a> {
     /// `[start, end]` per axis.
     region: Vec<[u64; 2]>,
     thumbnail: usize,
+    precision: &'static str,
     prepare_ms: f64,
     decode_ms: f64,
     msamples_per_s: f64,
@@ -52,7 +53,7 @@ pub(crate) fn run(args: &DecodeArgs, common: &Common) -> Result<u8, Failure> {
     files::check_output(&output)?;
 
     let start = Instant::now();
-    let decoder = Decoder::new(&file.network);
+    let decoder = Decoder::with_precision(&file.network, args.precision.into());
     let prepared = Instant::now();
     let decoded = files::decode_signal(&decoder, &request, &info)?;
     let done = Instant::now();
@@ -74,6 +75,7 @@ pub(crate) fn run(args: &DecodeArgs, common: &Common) -> Result<u8, Failure> {
             .map(|axis| [request.region.start[axis], request.region.end[axis]])
             .collect(),
         thumbnail: request.thumbnail,
+        precision: args.precision.name(),
         prepare_ms: (prepared - start).as_secs_f64() * 1e3,
         decode_ms: decode_s * 1e3,
         msamples_per_s: n_samples / decode_s / 1e6,

@@ -31,6 +31,8 @@ struct EvalReport<'a> {
     max_abs_error: f64,
     bytes: u64,
     rate_bpp: f64,
+    /// Arithmetic of the decoder's matrix products.
+    precision: &'static str,
     /// Median of whole decodes in memory by a prepared decoder.
     decode_ms: f64,
     /// Median of preparing a decoder.
@@ -61,12 +63,12 @@ pub(crate) fn run(args: &EvalArgs, common: &Common) -> Result<u8, Failure> {
         )));
     }
     let config = file.network.config();
-    let whole = Request::whole(&config.partition);
+    let (whole, precision) = (Request::whole(&config.partition), args.precision.into());
     let prepare_ms = median_ms(args.reps.min(PREPARE_REPS), || {
-        std::hint::black_box(Decoder::new(&file.network));
+        std::hint::black_box(Decoder::with_precision(&file.network, precision));
         Ok(())
     })?;
-    let decoder = Decoder::new(&file.network);
+    let decoder = Decoder::with_precision(&file.network, precision);
     // This first decode also warms up; the timed ones follow.
     let decoded = files::decode_signal(&decoder, &whole, &file.signal)?;
     let differ = |error| Failure::usage(format!("{}: {error}", args.original.display()));
@@ -91,6 +93,7 @@ pub(crate) fn run(args: &EvalArgs, common: &Common) -> Result<u8, Failure> {
         max_abs_error,
         bytes: n_bytes,
         rate_bpp: rate_bpp(n_bytes, config),
+        precision: args.precision.name(),
         decode_ms,
         prepare_ms,
         msamples_per_s: config.partition.n_samples() as f64 / decode_ms / 1e3,

@@ -13,6 +13,7 @@
 
 use serde::Serialize;
 
+use crate::modulation::is_mirrored;
 use crate::network::{MODULATOR_WIDTH, Modulator, NetworkConfig};
 
 /// A part of a network: one row of a cost table.
@@ -84,9 +85,9 @@ impl Cost {
     /// a real sample and N the real samples, the executed figures are these sums divided by N:
     ///
     /// ```text
-    /// mac_exec: Gv_0·D·d + Σ_{i=1..L-2} Gv_i·(d² + 2d) + Gv_{L-2}·2d·K_{L-1}·C
-    ///           + Σ_{l=1..L-1} K_l·table + K_{L-1}·C·2d
-    ///           table = D·d (linear), D·32 + 32·32 + 32·d (nonlinear), 0 (table)
+    /// mac_exec: Gv_0·D·d + Σ_{i=1..L-2} Gv_i·(d² + 2d) + (Gv_{L-2} + 1)·2d·S·C + tables
+    ///           S      = ⌈K_{L-1} / 2⌉ (linear: block folded about its middle), K_{L-1} (others)
+    ///           tables = Σ_{l=1..L-1} (K_l + 1)·D·d (linear), K_l·(D·32 + 32·32 + 32·d) (nonlinear), 0 (table)
     /// sin_exec: 2d·(Σ_{i=0..L-2} Gv_i + Σ_{l=1..L-1} K_l) + (nonlinear: 64·Σ_{l=1..L-1} K_l)
     /// ```
     ///
@@ -107,6 +108,9 @@ impl Cost {
         let cells_exec = |i: usize| p.n_visible_cells(i) as f64 / n_samples;
         let tuples_paper = |l: usize| tuples[l] / padded;
         let tuples_exec = |l: usize| tuples[l] / n_samples;
+        // Digit tuples of the last level whose columns of P exist.
+        let mirrored = is_mirrored(config.modulator);
+        let stored = if mirrored { (tuples[last] / 2.0).ceil() } else { tuples[last] };
 
         let (wide, axes_n, hidden) = (config.width as u128, n_axes as u128, MODULATOR_WIDTH as u128);
         let mut parts = Vec::with_capacity(2 * last + 1);
@@ -142,7 +146,8 @@ impl Cost {
                 n_params,
                 mac_paper: mac_paper * tuples_paper(level),
                 sin_paper: sines * tuples_paper(level),
-                mac_exec: mac_exec * tuples_exec(level),
+                // The middle of a mirrored level is one tuple more.
+                mac_exec: mac_exec * (tuples_exec(level) + if mirrored { 1.0 / n_samples } else { 0.0 }),
                 sin_exec: (2.0 * d + sines) * tuples_exec(level),
             });
         }
@@ -151,7 +156,7 @@ impl Cost {
             n_params: config.channels as u128 * (wide + 1),
             mac_paper: d * c + c,
             sin_paper: 0.0,
-            mac_exec: 2.0 * d * c * (cells_exec(last - 1) * tuples[last] + tuples_exec(last)),
+            mac_exec: 2.0 * d * c * stored * (cells_exec(last - 1) + 1.0 / n_samples),
             sin_exec: 0.0,
         });
 

@@ -16,7 +16,11 @@ use std::ops::Range;
 use asmr_kernels::IsaLevel;
 use thiserror::Error;
 
-use crate::anglesum::{Activations, AngleSum, OutputTable, output_rows, tile_cells};
+pub use crate::anglesum::Precision;
+use crate::anglesum::{
+    Activations, AngleSum, BlockOutputs, OutputTable, TupleChunk, output_rows, tile_cells,
+};
+use crate::modulation::is_mirrored;
 use crate::network::Network;
 use crate::partition::{Partition, PerAxis};
 use crate::signal::MAX_AXES;
@@ -32,22 +36,33 @@ pub trait Value: Copy + Default + Send {
 }
 
 impl Value for f32 {
+    #[inline]
     fn from_network(value: f32) -> Self {
         value
     }
 }
 
 impl Value for u8 {
+    #[inline]
     fn from_network(value: f32) -> Self {
-        // Clamped and rounded to nearest; the cast truncates.
-        (value.clamp(0.0, 1.0) * 255.0 + 0.5) as Self
+        nearest(value, 255.0) as Self
     }
 }
 
 impl Value for u16 {
+    #[inline]
     fn from_network(value: f32) -> Self {
-        (value.clamp(0.0, 1.0) * 65535.0 + 0.5) as Self
+        nearest(value, 65535.0) as Self
     }
+}
+
+/// `value`, clamped to \[0, 1\] (NaN counts as 0), times `scale`, rounded to the nearest integer (halves to even).
+#[allow(clippy::manual_clamp, reason = "clamp keeps NaN")]
+#[inline]
+fn nearest(value: f32, scale: f32) -> u32 {
+    // Adding 2^23 rounds to an integer and leaves it in the low bits of the mantissa; unlike a cast it vectorises.
+    const MAGIC: f32 = 8_388_608.0;
+    (value.max(0.0).min(1.0) * scale + MAGIC).to_bits() - MAGIC.to_bits()
 }
 
 /// What to decode.
@@ -194,19 +209,32 @@ impl Decoder {
     /// Prepares a network for this machine.
     #[must_use]
     pub fn new(network: &Network) -> Self {
-        Self::with_isa(network, IsaLevel::detect())
+        Self::with(network, IsaLevel::detect(), Precision::F32)
     }
 
-    /// Prepares a network for a given instruction-set level.
+    /// Prepares a network for a given instruction-set level, in single precision.
     #[must_use]
     pub fn with_isa(network: &Network, isa: IsaLevel) -> Self {
-        let plan = AngleSum::new(network.config(), network.params(), isa);
+        Self::with(network, isa, Precision::F32)
+    }
+
+    /// Prepares a network for this machine and a given arithmetic.
+    #[must_use]
+    pub fn with_precision(network: &Network, precision: Precision) -> Self {
+        Self::with(network, IsaLevel::detect(), precision)
+    }
+
+    /// Prepares a network for a given instruction-set level and arithmetic.
+    #[must_use]
+    pub fn with(network: &Network, isa: IsaLevel, precision: Precision) -> Self {
+        let plan = AngleSum::new(network.config(), network.params(), isa, precision);
         let output_weight = network.params()[plan.layout().output_weight.clone()].to_vec();
         let output_bias = network.params()[plan.layout().output_bias.clone()].to_vec();
         let mut decoder = Self { plan, output_weight, output_bias, table: None };
-        let n_tuples = decoder.last_tuples();
-        if n_tuples * decoder.output_weight.len() * 2 <= WHOLE_TABLE_VALUES {
-            decoder.table = Some(decoder.output_table(0..n_tuples));
+        let chunks = decoder.chunks();
+        let stored: usize = chunks.iter().map(|chunk| chunk.low.len()).sum();
+        if stored * decoder.output_weight.len() * 2 <= WHOLE_TABLE_VALUES {
+            decoder.table = Some(decoder.output_table(chunks));
         }
         decoder
     }
@@ -219,11 +247,20 @@ impl Decoder {
         self.partition().n_tuples(self.partition().n_levels() - 1)
     }
 
-    /// P for a range of digit tuples; the table's own tuples count from 0.
-    fn output_table(&self, range: Range<usize>) -> OutputTable {
-        OutputTable::new(self.plan.config().width, range.len(), &self.output_bias, |tuples, out| {
-            let shifted = tuples.start + range.start..tuples.end + range.start;
-            output_rows(&self.plan, &self.output_weight, shifted, out);
+    fn is_mirrored(&self) -> bool {
+        is_mirrored(self.plan.config().modulator)
+    }
+
+    /// All outputs of a block, in the chunks in which they are computed.
+    fn chunks(&self) -> Vec<TupleChunk> {
+        TupleChunk::all(self.last_tuples(), self.plan.config().channels, self.is_mirrored())
+    }
+
+    /// P for some chunks of digit tuples.
+    fn output_table(&self, chunks: Vec<TupleChunk>) -> OutputTable {
+        let (width, precision) = (self.plan.config().width, self.plan.precision());
+        OutputTable::new(width, &self.output_bias, precision, chunks, |tuples, out| {
+            output_rows(&self.plan, &self.output_weight, tuples, out);
         })
     }
 
@@ -306,8 +343,8 @@ impl Decoder {
                     &features[row * 2 * self.plan.config().width..][..2 * self.plan.config().width];
                 for s in at..next {
                     let tuple = partition.tuple_at(last, &positions[chunk[s]]);
-                    self.outputs_of(features, tuple, &mut scratch.outputs);
-                    values[s * channels..][..channels].copy_from_slice(&scratch.outputs);
+                    let outputs = self.outputs_of(features, tuple, &mut scratch.outputs);
+                    values[s * channels..][..channels].copy_from_slice(outputs);
                 }
                 at = next;
             }
@@ -321,10 +358,12 @@ impl Decoder {
         Ok(())
     }
 
-    /// One sample's outputs from its cell's features.
-    fn outputs_of(&self, features: &[f32], tuple: usize, out: &mut Vec<f32>) {
-        let table = self.output_table(tuple..tuple + 1);
-        table.outputs(self.plan.isa(), 0, 1, features, out);
+    /// One sample's outputs from its cell's features, with the bits of a full decode.
+    fn outputs_of<'o>(&self, features: &[f32], tuple: usize, out: &'o mut BlockOutputs) -> &'o [f32] {
+        let chunk = TupleChunk::single(tuple, self.last_tuples(), self.is_mirrored());
+        let is_low = chunk.low.contains(&tuple);
+        self.output_table(vec![chunk]).outputs(self.plan.isa(), 0, 1, features, out);
+        if is_low { &out.low } else { &out.high }
     }
 
     /// P averaged over the boxes of a thumbnail: columns (box of the block, channel).
@@ -347,7 +386,8 @@ impl Decoder {
                 *s += f64::from(x);
             }
         }
-        OutputTable::new(d, n_boxes as usize, &self.output_bias, |boxes, out| {
+        let chunks = TupleChunk::all(n_boxes as usize, channels, false);
+        OutputTable::new(d, &self.output_bias, self.plan.precision(), chunks, |boxes, out| {
             let length = channels * 2 * d;
             out.clear();
             out.extend(sums[boxes.start * length..boxes.end * length].iter().map(|s| (s / per_box) as f32));
@@ -360,7 +400,7 @@ impl Decoder {
 struct Scratch {
     tile: Tile,
     activations: Activations,
-    outputs: Vec<f32>,
+    outputs: BlockOutputs,
 }
 
 /// How a block's outputs are laid out and where they go.
@@ -398,19 +438,18 @@ impl<'a> Block<'a> {
         let leaves = scratch.tile.leaves();
         let features = &scratch.activations.features[scratch.tile.levels.len() - 1];
         let isa = decoder.plan.isa();
+        let mut product = |table: &OutputTable, i: usize| {
+            let chunk = table.outputs(isa, i, leaves.len(), features, &mut scratch.outputs);
+            self.scatter(leaves, &scratch.outputs.low, &chunk.low, outputs);
+            self.scatter(leaves, &scratch.outputs.high, &chunk.high, outputs);
+        };
         if let Some(table) = self.table {
-            for chunk in 0..table.n_chunks() {
-                let tuples = table.outputs(isa, chunk, leaves.len(), features, &mut scratch.outputs);
-                self.scatter(leaves, &scratch.outputs, tuples, outputs);
+            for i in 0..table.n_chunks() {
+                product(table, i);
             }
         } else {
-            let n_tuples = decoder.last_tuples();
-            let step = crate::anglesum::chunk_tuples(self.channels);
-            for start in (0..n_tuples).step_by(step) {
-                let tuples = start..n_tuples.min(start + step);
-                let table = decoder.output_table(tuples.clone());
-                table.outputs(isa, 0, leaves.len(), features, &mut scratch.outputs);
-                self.scatter(leaves, &scratch.outputs, tuples, outputs);
+            for chunk in decoder.chunks() {
+                product(&decoder.output_table(vec![chunk]), 0);
             }
         }
         if self.is_thumbnail {
@@ -423,9 +462,12 @@ impl<'a> Block<'a> {
         &self,
         leaves: &[PerAxis],
         values: &[f32],
-        tuples: Range<usize>,
+        tuples: &Range<usize>,
         outputs: &mut TaskOutputs<'_, T>,
     ) {
+        if tuples.is_empty() {
+            return;
+        }
         for (leaf, values) in leaves.iter().zip(values.chunks_exact(tuples.len() * self.channels)) {
             outputs.write_block(leaf, &self.shape, tuples.start, values);
         }

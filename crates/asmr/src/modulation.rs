@@ -6,7 +6,41 @@
 
 use crate::network::{Layout, MODULATOR_WIDTH, Modulator, NetworkConfig};
 
-/// Phases `m` (rad) of all digit tuples of `level` (1 to L-1): K rows of `width`.
+/// Whether the phases of a level's digit tuples lie mirrored about their middle: tuple K-1-k (all digits reversed)
+/// has minus the phases of tuple k. A linear modulator's do, and the plan uses it (method, section 3).
+#[must_use]
+pub fn is_mirrored(modulator: Modulator) -> bool {
+    modulator == Modulator::Linear
+}
+
+/// The coordinate from which a mirrored level's phases are counted: the middle of its digits.
+fn middle_coordinate(config: &NetworkConfig, axis: usize, level: usize) -> f64 {
+    let partition = &config.partition;
+    partition.coordinate(axis, level, partition.base(axis, level) - 1) / 2.0
+}
+
+/// Phases (rad) at the middle of the digits of `level`, which every child has besides those of [`phases`]: `width`
+/// values of a mirrored modulator, none of another.
+///
+/// # Panics
+/// When `params` has not the length that the configuration needs.
+#[must_use]
+pub fn middle_phases(
+    config: &NetworkConfig,
+    layout: &Layout,
+    params: &[f32],
+    level: usize,
+) -> Option<Vec<f64>> {
+    let axes = config.partition.n_axes();
+    let square = f64::from(config.omega_0) * f64::from(config.omega_0);
+    is_mirrored(config.modulator).then(|| {
+        let middle: Vec<f64> = (0..axes).map(|a| square * middle_coordinate(config, a, level)).collect();
+        params[layout.modulators[level][0].clone()].chunks_exact(axes).map(|row| dot(row, &middle)).collect()
+    })
+}
+
+/// Phases `m` (rad) of all digit tuples of `level` (1 to L-1), K rows of `width`: counted from [`middle_phases`] where
+/// the modulator is mirrored.
 ///
 /// # Panics
 /// When `params` has not the length that the configuration needs.
@@ -29,7 +63,8 @@ pub fn phases(config: &NetworkConfig, layout: &Layout, params: &[f32], level: us
             for (tuple, row) in out.chunks_exact_mut(d).enumerate() {
                 let digits = partition.tuple_digits(level, tuple);
                 for (axis, column) in columns.iter().enumerate() {
-                    let x = partition.coordinate(axis, level, digits[axis]);
+                    let x = partition.coordinate(axis, level, digits[axis])
+                        - middle_coordinate(config, axis, level);
                     for (o, c) in row.iter_mut().zip(column) {
                         *o += x * c;
                     }
@@ -61,8 +96,10 @@ pub fn phases(config: &NetworkConfig, layout: &Layout, params: &[f32], level: us
     out
 }
 
-/// Adds to `gradient` (flat, as the weights) what `d_phases` (∂loss/∂m, K × width) means for the modulator's
-/// tensors.
+/// Adds to `gradient` (flat, as the weights) what `d_phases` (∂loss/∂m, K × width) and `d_middle` (∂loss/∂
+/// [`middle_phases`], used where there are any) mean for the modulator's tensors.
+///
+/// Of a mirrored modulator `d_phases` may hold the first half of the tuples only, each with its mirror image's share.
 ///
 /// # Panics
 /// When a slice has not the length that the configuration needs.
@@ -72,6 +109,7 @@ pub fn add_gradient(
     params: &[f32],
     level: usize,
     d_phases: &[f32],
+    d_middle: &[f32],
     gradient: &mut [f32],
 ) {
     let (d, partition) = (config.width, &config.partition);
@@ -81,10 +119,17 @@ pub fn add_gradient(
         Modulator::Linear => {
             let axes = partition.n_axes();
             let mut sums = vec![0.0f64; axes * d];
+            for (axis, sum) in sums.chunks_exact_mut(d).enumerate() {
+                let x = middle_coordinate(config, axis, level);
+                for (s, &g) in sum.iter_mut().zip(d_middle) {
+                    *s = x * f64::from(g);
+                }
+            }
             for (tuple, row) in d_phases.chunks_exact(d).enumerate() {
                 let digits = partition.tuple_digits(level, tuple);
                 for (axis, sum) in sums.chunks_exact_mut(d).enumerate() {
-                    let x = partition.coordinate(axis, level, digits[axis]);
+                    let x = partition.coordinate(axis, level, digits[axis])
+                        - middle_coordinate(config, axis, level);
                     for (s, &g) in sum.iter_mut().zip(row) {
                         *s += x * f64::from(g);
                     }

@@ -3,7 +3,9 @@
 
 use std::collections::HashSet;
 
-use asmr::anglesum::{Activations, AngleSum, OutputTable, output_rows, tile_cells};
+use asmr::anglesum::{
+    Activations, AngleSum, BlockOutputs, OutputTable, Precision, TupleChunk, output_rows, tile_cells,
+};
 use asmr::cost::Cost;
 use asmr::network::{MODULATOR_WIDTH, Modulator, Network, NetworkConfig, Role, Tensor};
 use asmr::partition::{Partition, parse_bases};
@@ -72,7 +74,7 @@ struct Performed {
 fn prepare(network: &Network) -> (AngleSum, OutputTable, Work) {
     let config = network.config();
     let d = config.width;
-    let plan = AngleSum::new(config, network.params(), IsaLevel::detect());
+    let plan = AngleSum::new(config, network.params(), IsaLevel::detect(), Precision::F32);
     let mut work = Work::default();
     for level in 1..config.partition.n_levels() {
         let values = plan.table(level).len();
@@ -90,14 +92,17 @@ fn prepare(network: &Network) -> (AngleSum, OutputTable, Work) {
                     .map(Tensor::len)
                     .sum();
                 let hidden = if config.modulator == Modulator::Nonlinear { 2 * MODULATOR_WIDTH } else { 0 };
-                work.add(n_tuples * matrices, n_tuples * hidden);
+                // A linear modulator also gives the phases of the block's middle.
+                let middle = usize::from(config.modulator == Modulator::Linear);
+                work.add((n_tuples + middle) * matrices, n_tuples * hidden);
             }
         }
     }
     let weight = &network.params()[plan.layout().output_weight.clone()];
     let bias = &network.params()[plan.layout().output_bias.clone()];
     let n_tuples = config.partition.n_tuples(config.partition.n_levels() - 1);
-    let table = OutputTable::new(d, n_tuples, bias, |tuples, out| {
+    let chunks = TupleChunk::all(n_tuples, bias.len(), config.modulator == Modulator::Linear);
+    let table = OutputTable::new(d, bias, Precision::F32, chunks, |tuples, out| {
         output_rows(&plan, weight, tuples, out);
         work.add(out.len(), 0);
     });
@@ -125,7 +130,7 @@ fn perform(
     };
     let mut tile = Tile::default();
     let mut activations = Activations::default();
-    let mut outputs = Vec::new();
+    let mut outputs = BlockOutputs::default();
     let mut seen = HashSet::new();
     for task in &tasks {
         if clear {
@@ -170,9 +175,19 @@ fn perform(
             }
             for chunk in 0..table.n_chunks() {
                 let leaves = tile.leaves().len();
-                table.outputs(plan.isa(), chunk, leaves, &activations.features[leaf], &mut outputs);
-                // 2d multiply-adds per output.
-                done.work.add(outputs.len() * 2 * d, 0);
+                let tuples =
+                    table.outputs(plan.isa(), chunk, leaves, &activations.features[leaf], &mut outputs);
+                for (range, values) in [(&tuples.low, &outputs.low), (&tuples.high, &outputs.high)] {
+                    assert_eq!(values.len(), leaves * range.len() * config.channels);
+                }
+                if tuples.is_mirrored() {
+                    // d multiply-adds per value of the even part, and of the odd.
+                    assert_eq!(outputs.low.len(), outputs.odd.len());
+                    done.work.add((outputs.low.len() + outputs.odd.len()) * d, 0);
+                } else {
+                    // 2d per output.
+                    done.work.add(outputs.low.len() * 2 * d, 0);
+                }
             }
             done.n_tiles += 1;
         }
@@ -290,10 +305,11 @@ fn overheads(config: &NetworkConfig, tile_cells: usize, min_tasks: usize) -> (f6
         }
     }
     assert_eq!(n_leaves, p.n_visible_cells(last - 1));
-    let p_values = (p.n_tuples(last) * config.channels) as u128 * 2 * d;
+    assert_eq!(config.modulator, Modulator::Linear);
+    let p_values = (p.n_tuples(last).div_ceil(2) * config.channels) as u128 * 2 * d;
     macs += n_leaves * p_values + p_values;
     for level in 1..=last {
-        macs += p.n_tuples(level) as u128 * p.n_axes() as u128 * d;
+        macs += (p.n_tuples(level) as u128 + 1) * p.n_axes() as u128 * d;
     }
     let formula = Cost::of(config).mac_exec * p.n_samples() as f64;
     let rebuilt = if p_values > WHOLE_TABLE_VALUES as u128 { (n_tiles - 1) * p_values } else { 0 };

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use asmr::inference::{Decoder, Request, RequestError, thumbnail_factors};
+use asmr::inference::{Decoder, Precision, Request, RequestError, thumbnail_factors};
 use asmr::interchange::import;
 use asmr::network::{Modulator, Network, NetworkConfig};
 use asmr::partition::{Partition, PerAxis, parse_bases};
@@ -14,6 +14,10 @@ use proptest::prelude::*;
 /// Absolute tolerance against double precision for outputs of order 1: phases up to 1,200 rad are formed in
 /// double precision, the rest in single.
 const OUTPUT_TOLERANCE: f32 = 2e-5;
+/// Absolute tolerance of fixed point of about 13 bits, over up to five layers (golden vectors).
+const INT16_TOLERANCE: f32 = 2e-4;
+/// Absolute tolerance of operands of 8 bits.
+const EIGHT_BIT_TOLERANCE: f32 = 2e-2;
 /// Absolute tolerance between a thumbnail and the mean of full-resolution outputs.
 const MEAN_TOLERANCE: f32 = 1e-5;
 
@@ -30,10 +34,10 @@ fn exact(network: &Network) -> Vec<f64> {
     network.params().iter().map(|&w| f64::from(w)).collect()
 }
 
-fn full(network: &Network, isa: IsaLevel) -> Vec<f32> {
+fn full(network: &Network, isa: IsaLevel, precision: Precision) -> Vec<f32> {
     let partition = &network.config().partition;
     let mut out = vec![0.0; partition.n_samples() as usize * network.config().channels];
-    Decoder::with_isa(network, isa).decode(&Request::whole(partition), &mut out).unwrap();
+    Decoder::with(network, isa, precision).decode(&Request::whole(partition), &mut out).unwrap();
     out
 }
 
@@ -65,14 +69,21 @@ fn box_means(values: &[f32], extents: &[usize], channels: usize, factor: usize) 
 }
 
 /// Every path of one network against `expected` (row-major) and against each other, at every ISA level.
-fn check_all_paths(what: &str, network: &Network, expected: &[f32], tolerance: f32) {
+fn check_all_paths(
+    what: &str,
+    network: &Network,
+    precision: Precision,
+    expected: &[f32],
+    tolerance: f32,
+    mean_tolerance: f32,
+) {
     let config = network.config();
     let (extents, channels) = (config.partition.extents().to_vec(), config.channels);
     for isa in IsaLevel::available() {
-        let what = format!("{what} at {isa:?}");
-        let values = full(network, isa);
+        let what = format!("{what} at {isa:?}, {precision:?}");
+        let values = full(network, isa, precision);
         assert_close(&format!("{what}, full"), &values, expected, tolerance);
-        let decoder = Decoder::with_isa(network, isa);
+        let decoder = Decoder::with(network, isa, precision);
 
         // Regions: three boxes, bit for bit the full decode.
         for (numerator, denominator) in [(0, 2), (1, 3), (2, 5)] {
@@ -104,7 +115,7 @@ fn check_all_paths(what: &str, network: &Network, expected: &[f32], tolerance: f
             let mut out = vec![0.0; expected.len()];
             let request = Request { region: Region::whole(&extents), thumbnail: factor };
             decoder.decode(&request, &mut out).unwrap();
-            assert_close(&format!("{what}, thumbnail {factor}"), &out, &expected, MEAN_TOLERANCE);
+            assert_close(&format!("{what}, thumbnail {factor}"), &out, &expected, mean_tolerance);
         }
     }
 }
@@ -142,7 +153,14 @@ fn golden_vectors_by_every_path() {
                 OUTPUT_TOLERANCE,
             );
         }
-        check_all_paths(&name, &network, &expected, OUTPUT_TOLERANCE);
+        check_all_paths(&name, &network, Precision::F32, &expected, OUTPUT_TOLERANCE, MEAN_TOLERANCE);
+        for (precision, tolerance) in [
+            (Precision::Int16, INT16_TOLERANCE),
+            (Precision::Int8, EIGHT_BIT_TOLERANCE),
+            (Precision::Bf16, EIGHT_BIT_TOLERANCE),
+        ] {
+            check_all_paths(&name, &network, precision, &expected, tolerance, tolerance);
+        }
         n_files += 1;
     }
     assert_eq!(n_files, 7, "all golden files were checked");
@@ -174,8 +192,10 @@ fn widths_around_panels_and_large_blocks() {
             check_all_paths(
                 &format!("{extents:?} {bases} d={width} {modulator:?}"),
                 &network,
+                Precision::F32,
                 &expected,
                 OUTPUT_TOLERANCE,
+                MEAN_TOLERANCE,
             );
             n_cases += 1;
         }
@@ -193,7 +213,7 @@ fn results_do_not_depend_on_threads() {
         .iter()
         .map(|&n| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
-            pool.install(|| full(&network, IsaLevel::detect()))
+            pool.install(|| full(&network, IsaLevel::detect(), Precision::F32))
         })
         .collect();
     assert_eq!(outputs[0], outputs[1]);
@@ -212,7 +232,7 @@ fn integer_outputs_are_clamped_and_rounded() {
         *w *= 20.0;
     }
     network = Network::new(config, params).unwrap();
-    let floats = full(&network, IsaLevel::detect());
+    let floats = full(&network, IsaLevel::detect(), Precision::F32);
     assert!(floats.iter().any(|&v| v < 0.0) && floats.iter().any(|&v| v > 1.0), "both ends are passed");
     let request = Request::whole(&network.config().partition);
     let (mut bytes, mut words) = (vec![0u8; 256], vec![0u16; 256]);
@@ -285,6 +305,7 @@ proptest! {
             .flat_map(|p| reference::evaluate(network.config(), &weights, &p))
             .map(|v| v as f32)
             .collect();
-        check_all_paths(&format!("{extents:?} {bases:?} d={width}"), &network, &expected, OUTPUT_TOLERANCE);
+        let what = format!("{extents:?} {bases:?} d={width}");
+        check_all_paths(&what, &network, Precision::F32, &expected, OUTPUT_TOLERANCE, MEAN_TOLERANCE);
     }
 }
