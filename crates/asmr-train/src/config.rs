@@ -100,7 +100,7 @@ impl FitConfig {
             steps: 300,
             rate: stable_rate(network.partition.n_levels(), network.width),
             final_rate: 0.1,
-            warmup_steps: 50,
+            warmup_steps: 80,
             modulator_rate: 0.03,
             beta1: 0.9,
             beta2: 0.999,

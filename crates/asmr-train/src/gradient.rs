@@ -10,7 +10,9 @@
 
 use std::ops::Range;
 
-use asmr::anglesum::{Activations, AngleSum, chunk_tuples, output_rows, tile_cells};
+use asmr::anglesum::{
+    Activations, AngleSum, BlockOutputs, PackedChunk, Precision, TupleChunk, output_rows, tile_cells,
+};
 use asmr::modulation;
 use asmr::network::NetworkConfig;
 use asmr::partition::{Partition, PerAxis};
@@ -18,7 +20,7 @@ use asmr::signal::Signal;
 use asmr::walk::{Region, Task, Tile, Walk};
 use asmr_kernels::IsaLevel;
 use asmr_kernels::dense::{Packed, Start, TransposeScratch, matmul, matmul_transposed};
-use asmr_kernels::sharing::{add_column_sums, fold, fold_features};
+use asmr_kernels::sharing::{add_column_sums, fold, fold_features, split_mirrored};
 use rayon::prelude::*;
 
 /// The most lanes. Clearing and summing one costs about as much as evaluating a thousand samples per thousand
@@ -58,11 +60,11 @@ pub struct GradientEngine<'s> {
 
 /// Some columns of P, packed both ways.
 struct OutputChunk {
-    tuples: Range<usize>,
     /// Rows of `Pᵀ`.
     rows: Vec<f32>,
-    forward: Packed,
-    backward: Packed,
+    forward: PackedChunk,
+    /// By [`TupleChunk::parts`].
+    backward: Vec<Packed>,
 }
 
 /// One share of the work: its tasks, its buffers and its part of the gradient.
@@ -74,16 +76,17 @@ struct Lane {
     d_phases: Vec<Vec<f32>>,
     d_inputs: Vec<f32>,
     d_features: Vec<f32>,
-    /// Outputs of the tile's blocks, then their gradient, cells × columns of a chunk.
-    outputs: Vec<f32>,
+    /// Outputs of the tile's blocks for a chunk, then their gradient.
+    outputs: BlockOutputs,
     target: Vec<f32>,
+    sums: RunSums,
     transpose: TransposeScratch,
     /// As the weights, without the factors `omega_0`; output and modulator parts unused.
     gradient: Vec<f32>,
     /// ∂loss/∂m per level, K × width.
     d_tables: Vec<Vec<f32>>,
-    /// ∂loss/∂Pᵀ per chunk.
-    d_rows: Vec<Vec<f32>>,
+    /// ∂loss/∂Pᵀ per chunk and part of it, columns × width of the part.
+    d_rows: Vec<Vec<Vec<f32>>>,
     d_output_bias: Vec<f32>,
     squared_error: f64,
     n_values: u64,
@@ -109,20 +112,19 @@ impl<'s> GradientEngine<'s> {
             "network and signal have the same extents"
         );
         assert_eq!(config.channels, signal.info().channels, "network and signal have the same channels");
-        let plan = AngleSum::new(config, &vec![0.0; config.n_params()], isa);
+        let plan = AngleSum::new(config, &vec![0.0; config.n_params()], isa, Precision::F32);
         let n_tuples = config.partition.n_tuples(config.partition.n_levels() - 1);
-        let step = chunk_tuples(config.channels);
-        let chunks = (0..n_tuples)
-            .step_by(step)
-            .map(|start| OutputChunk {
-                tuples: start..n_tuples.min(start + step),
+        let mirrored = modulation::is_mirrored(config.modulator);
+        let chunks: Vec<OutputChunk> = TupleChunk::all(n_tuples, config.channels, mirrored)
+            .into_iter()
+            .map(|chunk| OutputChunk {
                 rows: Vec::new(),
-                forward: Packed::default(),
-                backward: Packed::default(),
+                backward: vec![Packed::default(); chunk.parts(config.width).len()],
+                forward: PackedChunk::new(chunk, config.width, config.channels, Precision::F32),
             })
             .collect();
         let lane_values = config.n_params()
-            + n_tuples * config.channels * 2 * config.width
+            + chunks.iter().map(|c| c.forward.columns() * 2 * config.width).sum::<usize>()
             + (1..config.partition.n_levels())
                 .map(|l| config.partition.n_tuples(l) * config.width)
                 .sum::<usize>();
@@ -164,7 +166,9 @@ impl<'s> GradientEngine<'s> {
             plan: &self.plan,
             backward: &self.backward,
             chunks: &self.chunks,
-            output_bias: &self.output_bias,
+            run_bias: self
+                .output_bias
+                .repeat(partition.base(partition.n_axes() - 1, partition.n_levels() - 1)),
             walk: &walk,
             batch,
             cell_grid: CellGrid::new(partition),
@@ -188,10 +192,12 @@ impl<'s> GradientEngine<'s> {
         }
         for chunk in &mut self.chunks {
             let weight = &params[layout.output_weight.clone()];
-            output_rows(&self.plan, weight, chunk.tuples.clone(), &mut chunk.rows);
-            let columns = chunk.tuples.len() * config.channels;
-            chunk.forward.pack(2 * d, columns, &chunk.rows, 1, 2 * d, 1.0);
-            chunk.backward.pack(columns, 2 * d, &chunk.rows, 2 * d, 1, 1.0);
+            let tuples = chunk.forward.chunk();
+            output_rows(&self.plan, weight, tuples.low.clone(), &mut chunk.rows);
+            for (part, packed) in tuples.parts(d).into_iter().zip(&mut chunk.backward) {
+                packed.pack(chunk.forward.columns(), part.len(), &chunk.rows[part.start..], 2 * d, 1, 1.0);
+            }
+            chunk.forward.pack(&chunk.rows);
         }
         self.output_bias.copy_from_slice(&params[layout.output_bias.clone()]);
     }
@@ -204,11 +210,14 @@ impl<'s> GradientEngine<'s> {
         let total = &mut first[0];
         let others = &*others;
         add_all(&mut total.gradient, others, |lane| &lane.gradient);
-        for (level, table) in total.d_tables.iter_mut().enumerate() {
+        for (level, table) in total.d_tables.iter_mut().enumerate().take(last) {
             add_all(table, others, |lane| &lane.d_tables[level]);
         }
-        for (chunk, rows) in total.d_rows.iter_mut().enumerate() {
-            add_all(rows, others, |lane| &lane.d_rows[chunk]);
+        reset(&mut total.d_tables[last], config.partition.n_tuples(last) * d);
+        for (chunk, parts) in total.d_rows.iter_mut().enumerate() {
+            for (part, rows) in parts.iter_mut().enumerate() {
+                add_all(rows, others, |lane| &lane.d_rows[chunk][part]);
+            }
         }
         add_all(&mut total.d_output_bias, others, |lane| &lane.d_output_bias);
         for lane in others {
@@ -226,14 +235,17 @@ impl<'s> GradientEngine<'s> {
         let weight = &params[layout.output_weight.clone()];
         let table = self.plan.table(last);
         let d_weight = &mut gradient[layout.output_weight.clone()];
-        for (chunk, d_rows) in self.chunks.iter().zip(&total.d_rows) {
-            for (tuple, d_rows) in chunk.tuples.clone().zip(d_rows.chunks_exact(channels * 2 * d)) {
+        for (chunk, d_parts) in self.chunks.iter().zip(&total.d_rows) {
+            for (k, tuple) in chunk.forward.chunk().low.clone().enumerate() {
                 let (sin_m, cos_m) = table[tuple * 2 * d..][..2 * d].split_at(d);
                 let d_table = &mut total.d_tables[last][tuple * d..][..d];
-                for ((d_row, w), dw) in
-                    d_rows.chunks_exact(2 * d).zip(weight.chunks_exact(d)).zip(d_weight.chunks_exact_mut(d))
+                for (channel, (w, dw)) in weight.chunks_exact(d).zip(d_weight.chunks_exact_mut(d)).enumerate()
                 {
-                    let (d_cos, d_sin) = d_row.split_at(d);
+                    let row = k * channels + channel;
+                    let (d_cos, d_sin) = match &d_parts[..] {
+                        [even, odd] => (&even[row * d..][..d], &odd[row * d..][..d]),
+                        whole => whole[0][row * 2 * d..][..2 * d].split_at(d),
+                    };
                     for j in 0..d {
                         dw[j] += d_cos[j] * cos_m[j] + d_sin[j] * sin_m[j];
                         d_table[j] += w[j] * (d_sin[j] * cos_m[j] - d_cos[j] * sin_m[j]);
@@ -242,7 +254,17 @@ impl<'s> GradientEngine<'s> {
             }
         }
         for level in 1..=last {
-            modulation::add_gradient(config, layout, params, level, &total.d_tables[level], gradient);
+            // Before the factor omega_0, a bias' gradient is that of its phase.
+            let d_middle = &total.gradient[layout.layer_biases[level - 1].clone()];
+            modulation::add_gradient(
+                config,
+                layout,
+                params,
+                level,
+                &total.d_tables[level],
+                d_middle,
+                gradient,
+            );
         }
         Loss { mse: total.squared_error / total.n_values.max(1) as f64 }
     }
@@ -303,7 +325,8 @@ struct Pass<'a> {
     plan: &'a AngleSum,
     backward: &'a [Packed],
     chunks: &'a [OutputChunk],
-    output_bias: &'a [f32],
+    /// `b_out` for each sample of the longest run along the last axis.
+    run_bias: Vec<f32>,
     walk: &'a Walk<'a>,
     batch: Batch<'a>,
     cell_grid: CellGrid,
@@ -317,12 +340,17 @@ impl Pass<'_> {
         let (d, n_levels) = (config.width, config.partition.n_levels());
         reset(&mut lane.gradient, config.n_params());
         lane.d_tables.resize_with(n_levels, Vec::new);
-        for level in 1..n_levels {
+        // The last level's comes from P, at the end.
+        for level in 1..n_levels - 1 {
             reset(&mut lane.d_tables[level], config.partition.n_tuples(level) * d);
         }
         lane.d_rows.resize_with(self.chunks.len(), Vec::new);
-        for (rows, chunk) in lane.d_rows.iter_mut().zip(self.chunks) {
-            reset(rows, chunk.rows.len());
+        for (d_parts, chunk) in lane.d_rows.iter_mut().zip(self.chunks) {
+            let parts = chunk.forward.chunk().parts(d);
+            d_parts.resize_with(parts.len(), Vec::new);
+            for (rows, part) in d_parts.iter_mut().zip(parts) {
+                reset(rows, chunk.forward.columns() * part.len());
+            }
         }
         reset(&mut lane.d_output_bias, config.channels);
         lane.d_phases.resize_with(n_levels - 1, Vec::new);
@@ -406,56 +434,77 @@ impl Pass<'_> {
         let features = &lane.activations.features[leaf];
         lane.d_features.resize(n * 2 * d, 0.0);
         for (i, chunk) in self.chunks.iter().enumerate() {
+            let tuples = chunk.forward.chunk();
+            chunk.forward.outputs(isa, n, features, Start::Zero, &mut lane.outputs);
+            let BlockOutputs { low, high, odd, .. } = &mut lane.outputs;
+            for (tuples, values) in [(&tuples.low, &mut *low), (&tuples.high, &mut *high)] {
+                lane.n_values += self.compare(
+                    lane.tile.leaves(),
+                    tuples.clone(),
+                    values,
+                    &mut lane.target,
+                    &mut lane.sums,
+                );
+            }
+            if i + 1 == self.chunks.len() {
+                lane.squared_error += lane.sums.squares.drain(..).map(f64::from).sum::<f64>();
+                for gradients in lane.sums.gradients.chunks_exact(config.channels) {
+                    for (d_bias, g) in lane.d_output_bias.iter_mut().zip(gradients) {
+                        *d_bias += g;
+                    }
+                }
+                lane.sums.gradients.clear();
+            }
+            if tuples.is_mirrored() {
+                split_mirrored(isa, n, config.channels, tuples.low.len(), tuples.high.len(), low, odd, high);
+            }
             let columns = chunk.forward.columns();
-            lane.outputs.resize(n * columns, 0.0);
-            matmul(isa, n, features, 2 * d, &chunk.forward, Start::Zero, &mut lane.outputs, columns);
-            let (squared_error, n_values) = self.compare(
-                lane.tile.leaves(),
-                chunk.tuples.clone(),
-                &mut lane.outputs,
-                &mut lane.target,
-                &mut lane.d_output_bias,
-            );
-            lane.squared_error += squared_error;
-            lane.n_values += n_values;
             let start = if i == 0 { Start::Zero } else { Start::Output };
-            matmul(isa, n, &lane.outputs, columns, &chunk.backward, start, &mut lane.d_features, 2 * d);
-            matmul_transposed(
-                isa,
-                n,
-                &lane.outputs,
-                columns,
-                columns,
-                features,
-                2 * d,
-                2 * d,
-                &mut lane.d_rows[i],
-                &mut lane.transpose,
-            );
+            for (p, part) in tuples.parts(d).into_iter().enumerate() {
+                let d_outputs = if p == 0 { &*low } else { &*odd };
+                let (features, d_features) = (&features[part.start..], &mut lane.d_features[part.start..]);
+                matmul(isa, n, d_outputs, columns, &chunk.backward[p], start, d_features, 2 * d);
+                matmul_transposed(
+                    isa,
+                    n,
+                    d_outputs,
+                    columns,
+                    columns,
+                    features,
+                    2 * d,
+                    part.len(),
+                    &mut lane.d_rows[i][p],
+                    &mut lane.transpose,
+                );
+            }
         }
         fold_features(isa, n, d, features, &lane.d_features, &mut lane.d_phases[leaf]);
     }
 
-    /// Turns outputs (cells × tuples × channels, without bias) into ∂loss/∂output, zero in the padding, and
-    /// returns the sum of squared errors and the number of real values.
+    /// Turns outputs (cells × tuples × channels, without bias) into ∂loss/∂output, zero in the padding; adds to `sums`
+    /// and returns the number of real values.
     fn compare(
         &self,
         leaves: &[PerAxis],
         tuples: Range<usize>,
         outputs: &mut [f32],
         target: &mut Vec<f32>,
-        d_bias: &mut [f32],
-    ) -> (f64, u64) {
+        sums: &mut RunSums,
+    ) -> u64 {
         let config = self.plan.config();
         let (p, channels) = (&config.partition, config.channels);
         let (last_level, last_axis) = (p.n_levels() - 1, p.n_axes() - 1);
         let extents = p.extents();
         let run_limit = p.base(last_axis, last_level);
-        let (mut squared_error, mut n_values) = (0.0, 0);
+        let mut n_values = 0;
+        if tuples.is_empty() {
+            return n_values;
+        }
+        sums.squares.resize(run_limit * channels, 0.0);
+        sums.gradients.resize(run_limit * channels, 0.0);
         for (leaf, outputs) in leaves.iter().zip(outputs.chunks_exact_mut(tuples.len() * channels)) {
             let mut tuple = tuples.start;
             let mut rest = outputs;
-            let mut cell_error = 0.0f32;
             while tuple < tuples.end {
                 let digits = p.tuple_digits(last_level, tuple);
                 let run = (run_limit - digits[last_axis]).min(tuples.end - tuple);
@@ -477,24 +526,30 @@ impl Pass<'_> {
                 padding.fill(0.0);
                 target.resize(now.len(), 0.0);
                 self.signal.read_scaled((flat * extents[last_axis] + position) * channels, target);
-                for ((sample, target), _) in
-                    now.chunks_exact_mut(channels).zip(target.chunks_exact(channels)).zip(0..real)
+                let sums = sums.squares.iter_mut().zip(&mut sums.gradients);
+                for (((y, t), bias), (square, gradient)) in
+                    now.iter_mut().zip(&*target).zip(&self.run_bias).zip(sums)
                 {
-                    for (((y, t), bias), d_bias) in
-                        sample.iter_mut().zip(target).zip(self.output_bias).zip(&mut *d_bias)
-                    {
-                        let error = *y + bias - t;
-                        cell_error += error * error;
-                        *y = error * self.scale;
-                        *d_bias += *y;
-                    }
+                    let error = *y + bias - t;
+                    *square += error * error;
+                    *y = error * self.scale;
+                    *gradient += *y;
                 }
                 n_values += now.len() as u64;
             }
-            squared_error += f64::from(cell_error);
         }
-        (squared_error, n_values)
+        n_values
     }
+}
+
+/// Sums over the runs of a tile's outputs along the last axis: one of each per value of the longest run, so that they
+/// are summed in vectors.
+#[derive(Default)]
+struct RunSums {
+    /// Of squared errors.
+    squares: Vec<f32>,
+    /// Of ∂loss/∂output.
+    gradients: Vec<f32>,
 }
 
 /// Makes `values` a vector of `n` zeros, keeping its memory.
