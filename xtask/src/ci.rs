@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use crate::{house, licences, readme};
+use crate::{benchmarks, house, licences, readme};
 
 /// What cargo is asked, with the environment variable set for it. All in the release profile: tests fit real
 /// networks, and one set of artefacts serves the command and the tests.
@@ -19,10 +19,11 @@ const CARGO_CHECKS: [(Option<(&str, &str)>, &str); 5] = [
 /// A check written here: its name and what it does.
 type OwnCheck = (&'static str, fn(&Path) -> Result<(), String>);
 
-const OWN_CHECKS: [OwnCheck; 3] = [
+const OWN_CHECKS: [OwnCheck; 4] = [
     ("house rules", house::check),
     ("licences of all dependencies", licences::check),
     ("README tables", readme::check),
+    ("benchmark tables", benchmarks::check),
 ];
 
 /// Runs every check; the error is what failed.

@@ -1,8 +1,12 @@
-//! The project's own tasks: `cargo xtask ci` runs every check, `cargo xtask readme` keeps the README's tables equal
-//! to the measured results, `cargo xtask results` measures. Plain standard library, so that it is built in seconds.
+//! The project's own tasks: `cargo xtask ci` runs every check, `cargo xtask cross` the kernels' tests on other
+//! architectures, `cargo xtask readme` keeps the README's tables equal to the measured results, `cargo xtask results` and
+//! `cargo xtask bench` measure. Plain standard library, so that it is built in seconds.
 #![forbid(unsafe_code)]
 
+mod bench;
+mod benchmarks;
 mod ci;
+mod cross;
 mod house;
 mod licences;
 mod readme;
@@ -16,18 +20,31 @@ usage: cargo xtask TASK
 
 tasks:
   ci               run every check: format, lints, tests, documentation, house rules; stops at the first failure
+  cross            run the kernels' tests for AArch64 and WebAssembly, where the tools are installed
   readme           check that the README's tables are those of results/
   readme --write   bring the README's tables up to date
-  results NAME     encode test pictures (ASMR_DATA) and write results/VERSION/NAME.tsv";
+  results NAME     encode test pictures (ASMR_DATA) and write results/VERSION/NAME.tsv
+  bench            time decodes and fits beside PyTorch (installed below target/) and write results/VERSION/bench-*.tsv;
+                   bench --help lists its options
+  benchmarks       check that docs/BENCHMARKS.md is what results/ gives
+  benchmarks --write   bring docs/BENCHMARKS.md up to date";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words[..] {
         ["ci"] => ci::run(&root()),
+        ["cross"] => cross::run(&root()),
         ["readme"] => readme::check(&root()).map(|()| println!("README.md agrees with results/")),
         ["readme", "--write"] => readme::write(&root()).map(|changed| {
             println!("README.md {}", if changed { "updated" } else { "was up to date" });
+        }),
+        ["bench", ref options @ ..] => bench::run(&root(), options),
+        ["benchmarks"] => {
+            benchmarks::check(&root()).map(|()| println!("docs/BENCHMARKS.md agrees with results/"))
+        }
+        ["benchmarks", "--write"] => benchmarks::write(&root()).map(|changed| {
+            println!("docs/BENCHMARKS.md {}", if changed { "updated" } else { "was up to date" });
         }),
         ["results", name] => results::run(&root(), name),
         _ => {

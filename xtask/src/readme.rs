@@ -139,7 +139,7 @@ fn table(tsv: &str, file: &str) -> Result<String, String> {
 }
 
 /// A number with so many decimals, thousands separated by commas.
-fn number(value: f64, decimals: usize) -> String {
+pub(crate) fn number(value: f64, decimals: usize) -> String {
     let text = format!("{value:.decimals$}");
     let (sign, digits) = text.strip_prefix('-').map_or(("", text.as_str()), |digits| ("-", digits));
     let (whole, fraction) = digits.split_at(digits.find('.').unwrap_or(digits.len()));
