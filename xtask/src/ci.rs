@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use crate::{benchmarks, house, licences, readme};
+use crate::{benchmarks, gate, house, licences, readme};
 
 /// What cargo is asked, with the environment variable set for it. All in the release profile: tests fit real
 /// networks, and one set of artefacts serves the command and the tests.
@@ -55,6 +55,18 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
         }
         end(now);
         n_passed += 1;
+    }
+    let now = begin("instructions of fixed work");
+    match gate::check(root) {
+        Ok(None) => {
+            end(now);
+            n_passed += 1;
+        }
+        Ok(Some(why)) => println!("    skipped: {why}"),
+        Err(message) => {
+            eprintln!("{message}");
+            return Err(failed("instructions of fixed work"));
+        }
     }
     let deny = "deny --offline check licenses bans sources";
     let now = begin(&format!("cargo {deny}"));

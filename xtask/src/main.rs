@@ -7,6 +7,7 @@ mod bench;
 mod benchmarks;
 mod ci;
 mod cross;
+mod gate;
 mod house;
 mod licences;
 mod readme;
@@ -21,6 +22,8 @@ usage: cargo xtask TASK
 tasks:
   ci               run every check: format, lints, tests, documentation, house rules; stops at the first failure
   cross            run the kernels' tests for AArch64 and WebAssembly, where the tools are installed
+  gate             count the instructions of fixed work and compare them with results/ (needs valgrind)
+  gate --write     record those counts
   readme           check that the README's tables are those of results/
   readme --write   bring the README's tables up to date
   results NAME     encode test pictures (ASMR_DATA) and write results/VERSION/NAME.tsv
@@ -35,6 +38,11 @@ fn main() -> ExitCode {
     let outcome = match words[..] {
         ["ci"] => ci::run(&root()),
         ["cross"] => cross::run(&root()),
+        ["gate"] => gate::check(&root()).map(|skipped| match skipped {
+            None => println!("no more instructions than recorded"),
+            Some(why) => println!("skipped: {why}"),
+        }),
+        ["gate", "--write"] => gate::write(&root()),
         ["readme"] => readme::check(&root()).map(|()| println!("README.md agrees with results/")),
         ["readme", "--write"] => readme::write(&root()).map(|changed| {
             println!("README.md {}", if changed { "updated" } else { "was up to date" });

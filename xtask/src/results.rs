@@ -72,37 +72,63 @@ fn seeds_of_camera(data: &Path) -> Vec<PathBuf> {
     vec![data.join("image/camera.png"); 3]
 }
 
+/// The table of decodes at each precision, of the networks of the table `kodak`.
+const PRECISION: &str = "precision";
+
 /// Makes one table; the error says what went wrong.
 pub(crate) fn run(root: &Path, name: &str) -> Result<(), String> {
-    let table = TABLES.iter().find(|t| t.name == name).ok_or_else(|| {
-        format!("no results called '{name}'; there are: {}", TABLES.map(|t| t.name).join(", "))
-    })?;
+    let table = TABLES.iter().find(|t| t.name == name);
+    if table.is_none() && name != PRECISION {
+        let names = TABLES.map(|t| t.name).join(", ");
+        return Err(format!("no results called '{name}'; there are: {names}, {PRECISION}"));
+    }
     let data =
         std::env::var("ASMR_DATA").map_err(|_| "set ASMR_DATA to the folder of test signals".to_owned())?;
-    let pictures = (table.pictures)(Path::new(&data));
+    let pictures = table.map_or(kodak as fn(&Path) -> Vec<PathBuf>, |t| t.pictures)(Path::new(&data));
     if pictures.is_empty() {
         return Err(format!("ASMR_DATA is {data}, which has no pictures for this table"));
     }
     run_command(
         Command::new("cargo").args(["build", "--release", "--package", "asmr-cli"]).current_dir(root),
     )?;
-    let asmr = root.join("target/release/asmr");
     let work = std::env::temp_dir().join(format!("asmr-results-{}", std::process::id()));
     std::fs::create_dir_all(&work).map_err(|e| format!("cannot make {}: {e}", work.display()))?;
+    let asmr = root.join("target/release/asmr");
     let file = work.join("network.asmr");
+    let text = match table {
+        Some(table) => quality(root, table, &pictures, &asmr, &file)?,
+        None => precisions(root, &pictures, &asmr, &file)?,
+    };
+    let folder = root.join("results").join(env!("CARGO_PKG_VERSION"));
+    let path = folder.join(format!("{name}.tsv"));
+    std::fs::create_dir_all(&folder)
+        .and_then(|()| std::fs::write(&path, text))
+        .map_err(|e| format!("cannot write {}: {e}", path.display()))?;
+    let _ = std::fs::remove_dir_all(&work);
+    println!("wrote {}", path.display());
+    Ok(())
+}
 
+/// Quality, time and size of each picture's network.
+fn quality(
+    root: &Path,
+    table: &Table,
+    pictures: &[PathBuf],
+    asmr: &Path,
+    file: &Path,
+) -> Result<String, String> {
     let mut text =
         format!("# {}: `asmr encode PICTURE {}`, then `asmr eval`", table.about, table.options.join(" "));
-    let _ = writeln!(text, " (median of 9 decodes); made by `cargo xtask results {name}`");
+    let _ = writeln!(text, " (median of 9 decodes); made by `cargo xtask results {}`", table.name);
     let _ = writeln!(text, "# commit {}; {}", commit(root), machine());
     text.push_str("picture\tpsnr_db\tssim\tseconds\tdecode_msamples_s\tbytes\trate_bpp\tsteps\twidth\tbases\tseed\trecoveries\n");
     let mut seed = 0;
     for (i, picture) in pictures.iter().enumerate() {
         seed = if i > 0 && pictures[i - 1] == *picture { seed + 1 } else { 0 };
         let stem = picture.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let mut encode = Command::new(&asmr);
+        let mut encode = Command::new(asmr);
         encode.arg("encode").arg(picture).args(table.options).args(["--json", "--quiet", "--seed"]);
-        encode.arg(seed.to_string()).arg("-o").arg(&file);
+        encode.arg(seed.to_string()).arg("-o").arg(file);
         match table.name {
             "four-levels" | "paper-protocol" => {
                 encode.arg("--bases").arg(if stem == "kodim23" {
@@ -120,11 +146,7 @@ pub(crate) fn run(root: &Path, name: &str) -> Result<(), String> {
         let made = run_command(&mut encode)?;
         let seconds = start.elapsed().as_secs_f64();
         let measured = run_command(
-            Command::new(&asmr)
-                .arg("eval")
-                .arg(&file)
-                .arg(picture)
-                .args(["--reps", "9", "--json", "--quiet"]),
+            Command::new(asmr).arg("eval").arg(file).arg(picture).args(["--reps", "9", "--json", "--quiet"]),
         )?;
         let row = [
             stem,
@@ -143,14 +165,37 @@ pub(crate) fn run(root: &Path, name: &str) -> Result<(), String> {
         println!("{}", row.join("\t"));
         let _ = writeln!(text, "{}", row.join("\t"));
     }
-    let folder = root.join("results").join(env!("CARGO_PKG_VERSION"));
-    let path = folder.join(format!("{name}.tsv"));
-    std::fs::create_dir_all(&folder)
-        .and_then(|()| std::fs::write(&path, text))
-        .map_err(|e| format!("cannot write {}: {e}", path.display()))?;
-    let _ = std::fs::remove_dir_all(&work);
-    println!("wrote {}", path.display());
-    Ok(())
+    Ok(text)
+}
+
+/// PSNR and speed of the same networks decoded at each precision.
+fn precisions(root: &Path, pictures: &[PathBuf], asmr: &Path, file: &Path) -> Result<String, String> {
+    const PRECISIONS: [&str; 4] = ["f32", "int16", "int8", "bf16"];
+    let mut text = format!(
+        "# Kodak pictures, no options, decoded at each precision: `asmr encode PICTURE`, then `asmr eval --precision P` \
+         (median of 9 decodes); made by `cargo xtask results {PRECISION}`\n# commit {}; {}\n",
+        commit(root),
+        machine()
+    );
+    text.push_str("picture");
+    for precision in PRECISIONS {
+        let _ = write!(text, "\t{precision}_psnr_db\t{precision}_msamples_s");
+    }
+    text.push('\n');
+    for picture in pictures {
+        let mut encode = Command::new(asmr);
+        run_command(encode.arg("encode").arg(picture).args(["--json", "--quiet", "-o"]).arg(file))?;
+        let mut row = vec![picture.file_stem().unwrap_or_default().to_string_lossy().into_owned()];
+        for precision in PRECISIONS {
+            let mut eval = Command::new(asmr);
+            eval.arg("eval").arg(file).arg(picture).args(["--reps", "9", "--json", "--quiet"]);
+            let measured = run_command(eval.args(["--precision", precision]))?;
+            row.extend([value(&measured, "psnr_db")?, value(&measured, "msamples_per_s")?]);
+        }
+        println!("{}", row.join("\t"));
+        let _ = writeln!(text, "{}", row.join("\t"));
+    }
+    Ok(text)
 }
 
 /// Runs a command and gives its standard output.

@@ -10,11 +10,13 @@
 //! | [`speed`] | decodes and steps beside the peers, and their memory |
 //! | [`scaling`] | decode time against samples, depth, threads and width |
 //! | [`fit_time`] | quality reached in a given time |
+//! | [`gate`] | fixed work whose instructions are counted |
 //! | [`table`] | result files |
 #![forbid(unsafe_code)]
 
 pub mod cases;
 pub mod fit_time;
+pub mod gate;
 pub mod machine;
 pub mod peers;
 pub mod scaling;

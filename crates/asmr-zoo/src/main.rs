@@ -8,7 +8,7 @@ use asmr_zoo::peers::Environment;
 use asmr_zoo::speed::{Setting, decodes, print_memory, results_folder, steps};
 use asmr_zoo::table::Table;
 use asmr_zoo::timing::Effort;
-use asmr_zoo::{Outcome, fit_time, machine, scaling, speed};
+use asmr_zoo::{Outcome, fit_time, gate, machine, scaling, speed};
 
 const USAGE: &str = "\
 usage: cargo xtask bench [OPTIONS]
@@ -50,6 +50,8 @@ fn main() -> ExitCode {
     }
     let outcome = match arguments.split_first() {
         Some((first, rest)) if first == speed::MEMORY => print_memory(rest),
+        Some((first, rest)) if first == gate::WORK => gate::work(rest),
+        Some((first, [])) if first == gate::AVX512 => gate::avx512(),
         _ => match options(&arguments) {
             Ok(options) => run(&options, &format!("cargo xtask bench {}", arguments.join(" "))),
             Err(problem) => {
