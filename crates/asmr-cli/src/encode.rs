@@ -6,11 +6,12 @@ use std::path::Path;
 use asmr::cost::Cost;
 use asmr::file::{AsmrFile, FitRecord};
 use asmr::inference::{Decoder, Request};
-use asmr::network::{Network, NetworkConfig};
+use asmr::network::{Network, NetworkConfig, NetworkError};
 use asmr::partition::Partition;
 use asmr::planner::{DEFAULT_WIDTH, PlanRequest, plan};
 use asmr::signal::{Signal, SignalInfo};
 use asmr_media::{Limits, PictureFormat, psnr_db, read_image, ssim};
+use asmr_train::budget::width_for_time;
 use asmr_train::config::{FitConfig, Preset};
 use asmr_train::fit::{Control, Ending, FitError, Fitted, fit};
 use serde::Serialize;
@@ -71,7 +72,13 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
     let signal = read_image(&args.input, &Limits::default())?;
     let output = files::output_path(args.output.as_ref(), &args.input, "asmr")?;
     check_name(&output)?;
-    let network = choose_network(args, signal.info())?;
+    let mut network = choose_network(args, signal.info())?;
+    if let Some(time) = args.time
+        && leaves_width_open(args)
+    {
+        let refused = |error: NetworkError| Failure::usage(error.to_string());
+        network.width = width_for_time(&signal, &network, time).map_err(refused)?;
+    }
     let mut config = fit_config(args, &network)?;
     files::check_output(&output)?;
     check_storable(&signal, &network, &config, &output)?;
@@ -184,6 +191,12 @@ fn check_name(output: &Path) -> Result<(), Failure> {
         output.display(),
         quote(&output.with_extension("asmr"))
     )))
+}
+
+/// Whether the width is to follow from the time: nothing else says or implies one, and the time is what ends the fit.
+fn leaves_width_open(args: &EncodeArgs) -> bool {
+    let shape_given = args.width.is_some() || args.bases.is_some() || args.mac.is_some();
+    !shape_given && args.steps.is_none() && Preset::from(args.preset) != Preset::Paper
 }
 
 /// Bases and width: those given, the planner's for the rest.

@@ -170,13 +170,20 @@ fn stable_rate(n_levels: usize, width: usize) -> f64 {
     (4e-3 * depth * (256.0 / width as f64).sqrt()).min(8e-3)
 }
 
+/// Weights per value from which a network starts rough.
+const ROUGH_START: f64 = 0.3;
+
 /// Factor on the modulators' initial output. The paper's scale makes neighbouring cells unrelated at the start,
 /// which a network with few weights for its signal never recovers from: it starts nearly smooth. One with
-/// capacity for the detail is quicker the other way round.
+/// capacity for the detail is quicker the other way round. Scales between the two are worse than both.
 fn initial_modulation(network: &NetworkConfig) -> f64 {
     let values = network.partition.n_samples() as f64 * network.channels as f64;
     let weights_per_value = network.n_params() as f64 / values;
-    let scale = (0.1 * (weights_per_value / 0.2).powf(1.5)).clamp(0.003, 0.1);
+    let scale = if weights_per_value >= ROUGH_START {
+        0.1
+    } else {
+        (0.1 * (weights_per_value / 0.2).powf(1.5)).clamp(0.003, 0.025)
+    };
     match network.modulator {
         Modulator::Linear | Modulator::Table => scale,
         // Its output starts about 500 times smaller than the linear one's.

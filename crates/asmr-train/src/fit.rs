@@ -122,7 +122,7 @@ const LOST_DB: f64 = 12.0;
 const CEILING_DB: f64 = 50.0;
 
 /// A loss this many dB above the least so far is a sign that the rate is too high; ...
-const UNSTEADY_DB: f64 = 0.2;
+const UNSTEADY_DB: f64 = 0.5;
 /// ... each such step lowers it by this factor, ...
 const STEADIER: f64 = 0.9;
 /// ... but not to nothing: a loss that stays high needs a rate to fall again, ...
@@ -319,10 +319,13 @@ fn progress(step: u32, config: &FitConfig, control: &Control<'_>, start: Instant
     by_steps.max(by_time).min(1.0)
 }
 
+/// Most of a fit that warm-up takes where it is short or its end is a time: as much as of the default's 300 steps.
+const WARMUP_SHARE: f64 = 0.27;
+
 /// Linear warm-up, then cosine decay from `rate` to `final_rate · rate`.
 fn rate(config: &FitConfig, step: u32, progress: f64) -> f64 {
     let cosine = 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
-    let warmup = f64::from(step + 1) / f64::from(config.warmup_steps.max(1));
+    let warmup = (f64::from(step + 1) / f64::from(config.warmup_steps.max(1))).max(progress / WARMUP_SHARE);
     config.rate * (config.final_rate + (1.0 - config.final_rate) * cosine) * warmup.min(1.0)
 }
 

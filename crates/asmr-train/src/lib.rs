@@ -2,9 +2,11 @@
 //!
 //! [`fit::fit`] takes a signal, a network's shape and a [`config::FitConfig`], tells what happens as a stream of
 //! [`fit::FitEvent`]s and gives back the best network it saw. Below it: [`gradient`] (loss and gradient of whole
-//! signals in the angle-sum plan), [`sampler`] (batches of whole cells), [`optimiser`] and [`soap`].
+//! signals in the angle-sum plan), [`sampler`] (batches of whole cells), [`optimiser`] and [`soap`]. [`budget`] says
+//! how large a network a time allows.
 #![forbid(unsafe_code)]
 
+pub mod budget;
 pub mod config;
 pub mod fit;
 pub mod gradient;
