@@ -14,7 +14,7 @@ struct Table {
     options: &'static [&'static str],
 }
 
-const TABLES: [Table; 7] = [
+const TABLES: [Table; 9] = [
     Table { name: "kodak", about: "Kodak pictures, no options", pictures: kodak, options: &[] },
     Table { name: "pictures", about: "other pictures, no options", pictures: others, options: &[] },
     Table {
@@ -22,6 +22,18 @@ const TABLES: [Table; 7] = [
         about: "Kodak pictures, preset fast",
         pictures: kodak,
         options: &["--preset", "fast"],
+    },
+    Table {
+        name: "kodak-30db",
+        about: "Kodak pictures, until 30 dB",
+        pictures: kodak,
+        options: &["--psnr", "30"],
+    },
+    Table {
+        name: "camera-36db",
+        about: "camera.png, until 36 dB, three seeds",
+        pictures: seeds_of_camera,
+        options: &["--psnr", "36"],
     },
     Table { name: "best", about: "two pictures, preset best", pictures: two, options: &["--preset", "best"] },
     Table {
