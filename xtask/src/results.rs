@@ -105,7 +105,8 @@ pub(crate) fn run(root: &Path, name: &str) -> Result<(), String> {
     )?;
     let work = std::env::temp_dir().join(format!("asmr-results-{}", std::process::id()));
     std::fs::create_dir_all(&work).map_err(|e| format!("cannot make {}: {e}", work.display()))?;
-    let asmr = root.join("target/release/asmr");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let asmr = target.join("release/asmr");
     let file = work.join("network.asmr");
     let text = match table {
         Some(table) => quality(root, table, &pictures, &asmr, &file)?,

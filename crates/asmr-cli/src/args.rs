@@ -144,7 +144,7 @@ pub(crate) struct EncodeArgs {
     /// Factor inside every sine, above 0 and at most 10000
     #[arg(long = "omega-0", alias = "omega_0", value_name = "X", default_value = "30", allow_hyphen_values = true, value_parser = omega_0)]
     pub(crate) omega_0: f32,
-    /// Seed of the initial weights [default: 0]; the same seed gives the same file
+    /// Seed of the initial weights [default: 0]; the same seed gives the same file, unless --time is given
     #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = seed)]
     pub(crate) seed: Option<u64>,
     /// Optimiser updates, 1 to 1000000000 [default: the preset's]
@@ -159,7 +159,8 @@ pub(crate) struct EncodeArgs {
     /// Stop as soon as the decoded picture reaches this PSNR; missing it gives exit code 1
     #[arg(long, value_name = "DB", allow_hyphen_values = true, value_parser = psnr)]
     pub(crate) psnr: Option<f64>,
-    /// Fit for this long, as in 500ms, 20s, 5m or 1h; without --steps, steps are as many as fit in
+    /// Fit for this long, as in 500ms, 20s, 5m or 1h; without --steps, steps are as many as fit in, and a short
+    /// time gets a narrower network unless --width, --bases or --mac is given
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = time)]
     pub(crate) time: Option<Duration>,
 }

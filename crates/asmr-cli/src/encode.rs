@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use asmr::cost::Cost;
 use asmr::file::{AsmrFile, FitRecord};
 use asmr::inference::{Decoder, Request};
-use asmr::network::{Network, NetworkConfig, NetworkError};
+use asmr::network::{Network, NetworkConfig};
 use asmr::partition::Partition;
 use asmr::planner::{DEFAULT_WIDTH, PlanRequest, plan};
 use asmr::signal::{Signal, SignalInfo};
@@ -73,12 +74,14 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
     let output = files::output_path(args.output.as_ref(), &args.input, "asmr")?;
     check_name(&output)?;
     let mut network = choose_network(args, signal.info())?;
+    // The trial that finds a width is part of the time, but leaves half of the shortest.
+    let trial_start = Instant::now();
     if let Some(time) = args.time
         && leaves_width_open(args)
     {
-        let refused = |error: NetworkError| Failure::usage(error.to_string());
-        network.width = width_for_time(&signal, &network, time).map_err(refused)?;
+        network.width = width_for_time(&network, time).map_err(|error| Failure::usage(error.to_string()))?;
     }
+    let trial_time = trial_start.elapsed();
     let mut config = fit_config(args, &network)?;
     files::check_output(&output)?;
     check_storable(&signal, &network, &config, &output)?;
@@ -86,7 +89,7 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
         note_padding(&network);
     }
 
-    let fitted = run_fit(&signal, &network, &config, args, common)?;
+    let fitted = run_fit(&signal, &network, &config, trial_time, args, common)?;
     let stopped = fitted.ending == Ending::Stopped;
     if stopped && fitted.steps == 0 {
         say("interrupted before the first step was done; nothing was written");
@@ -237,7 +240,7 @@ fn fit_config(args: &EncodeArgs, network: &NetworkConfig) -> Result<FitConfig, F
     let mut config = FitConfig::preset(args.preset.into(), network);
     config.seed = args.seed.unwrap_or(config.seed);
     if let Some(batch) = args.batch {
-        config.set_batch(batch);
+        config.set_batch(batch, network);
     }
     config.rate = args.lr.unwrap_or(config.rate);
     config.steps = match (args.steps, args.time) {
@@ -289,6 +292,7 @@ fn run_fit(
     signal: &Signal,
     network: &NetworkConfig,
     config: &FitConfig,
+    time_spent: Duration,
     args: &EncodeArgs,
     common: &Common,
 ) -> Result<Fitted, Failure> {
@@ -306,7 +310,11 @@ fn run_fit(
     );
     let result = interrupt::while_fitting(|stop| {
         let mut progress = Progress::start(&heading, common.quiet, args.psnr);
-        let control = Control { target_psnr_db: args.psnr, time_limit: args.time, stop: Some(stop) };
+        let control = Control {
+            target_psnr_db: args.psnr,
+            time_limit: args.time.map(|time| time.saturating_sub(time_spent).max(time / 2)),
+            stop: Some(stop),
+        };
         let result = fit(signal, network, config, &control, &mut |event| progress.event(&event));
         progress.finish();
         result

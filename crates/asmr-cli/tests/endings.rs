@@ -50,6 +50,21 @@ fn a_time_limit_is_kept() {
     assert_eq!((&told["ending"], &told["steps"]), (&"finished".into(), &3.into()));
 }
 
+#[test]
+fn a_short_time_gets_a_narrower_network() {
+    let folder = Folder::new();
+    folder.picture("p.png", 300, 300, RGB);
+    let width = |options: &str| {
+        let told = folder.asmr(&format!("encode p.png -o n.asmr {options} --json --quiet")).expect(0).json();
+        std::fs::remove_file(folder.path("n.asmr")).unwrap();
+        told["width"].as_u64().unwrap()
+    };
+    // No machine makes a hundred steps in a millisecond, and every one in an hour.
+    assert_eq!(width("--time 1ms"), 64);
+    assert_eq!(width("--time 1h --steps 1"), width("--steps 1"));
+    assert_eq!(width("--time 1ms --width 80"), 80);
+}
+
 /// Starts a fit that would take for ever and waits until it is under way.
 #[cfg(unix)]
 fn long_fit(folder: &Folder) -> (std::process::Child, BufReader<std::process::ChildStderr>) {

@@ -3,64 +3,85 @@
 use std::time::{Duration, Instant};
 
 use asmr::cost::Cost;
-use asmr::network::{Network, NetworkConfig, NetworkError};
-use asmr::signal::Signal;
+use asmr::network::{Network, NetworkConfig};
+use asmr::planner::{PlanError, PlanRequest, plan};
+use asmr::signal::{SampleType, Samples, Signal, SignalError, SignalInfo};
 use asmr_kernels::IsaLevel;
+use thiserror::Error;
 
-use crate::gradient::GradientEngine;
-use crate::sampler::Sampler;
+use crate::gradient::{Batch, GradientEngine};
 
-/// Updates that a fit should have room for: with fewer, a narrower network gets further in the same time.
+/// Gradients that a fit should have room for: with fewer, a narrower network gets further in the same time.
 const STEPS: f64 = 100.0;
 /// Widths tried are multiples of this, ...
 const WIDTH_STEP: usize = 16;
 /// ... and no narrower than this: below, steps hardly get quicker.
 const MIN_WIDTH: usize = 64;
-/// Samples that a trial takes the gradient of, about.
-const TRIAL_SAMPLES: f64 = 131_072.0;
+/// By number of axes minus one: the most samples along an axis of the trial, some 2^16 in all.
+const TRIAL_EXTENT: [usize; 4] = [65_536, 256, 40, 16];
 /// Trials; the first warms caches, the quickest counts.
 const TRIALS: usize = 3;
 
-/// The largest width, up to the network's own, at which about a hundred full-batch updates fit into `limit` on this
+/// Why there is no trial.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum BudgetError {
+    /// No network for the trial.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// No signal for the trial.
+    #[error(transparent)]
+    Signal(#[from] SignalError),
+}
+
+/// The largest width, up to the network's own, at which about a hundred full-batch gradients fit into `limit` on this
 /// machine; 64, or the network's own where that is less, if none does.
 ///
-/// Times a few small gradients, so that the answer is this machine's at this moment and takes some hundredths of a
-/// second. Other widths are reckoned from executed multiply-adds.
+/// Times a few gradients of a small network of the same width and channels, some hundredths of a second whatever the size
+/// of the grid, and reckons the rest from executed multiply-adds. So the answer is this machine's at this moment.
 ///
 /// # Errors
-/// [`NetworkError`] for a shape that is refused.
-///
-/// # Panics
-/// When extents or channels of signal and network differ.
-pub fn width_for_time(
-    signal: &Signal,
-    network: &NetworkConfig,
-    limit: Duration,
-) -> Result<usize, NetworkError> {
-    let fraction = (TRIAL_SAMPLES / network.partition.n_samples() as f64).min(1.0);
-    let mut sampler = Sampler::new(network, fraction, 0);
-    let share = 1.0 / f64::from(sampler.n_batches());
-    let params = Network::init(network.clone(), 0, 1.0)?.into_params();
+/// [`BudgetError`] for a width, channels or an `omega_0` that are no network's.
+pub fn width_for_time(network: &NetworkConfig, limit: Duration) -> Result<usize, BudgetError> {
+    let extents = network.partition.extents();
+    let most = TRIAL_EXTENT[extents.len() - 1];
+    let extents: Vec<usize> = extents.iter().map(|&extent| extent.min(most)).collect();
+    let request = PlanRequest {
+        width: Some(network.width),
+        modulator: network.modulator,
+        omega_0: network.omega_0,
+        ..PlanRequest::new(&extents, network.channels)
+    };
+    let trial = plan(&request)?.into_config(&request);
+    // Time does not depend on what is in a signal.
+    let n_values = extents.iter().product::<usize>() * network.channels;
+    let info = SignalInfo { extents, channels: network.channels, sample_type: SampleType::U8, color: None };
+    let signal = Signal::new(info, Samples::U8(vec![128; n_values]))?;
+    let params = Network::init(trial.clone(), 0, 1.0).map_err(PlanError::from)?.into_params();
     let mut gradient = vec![0.0; params.len()];
-    let mut engine = GradientEngine::new(network, signal, IsaLevel::detect());
+    let mut engine = GradientEngine::new(&trial, &signal, IsaLevel::detect());
     let seconds = (0..TRIALS)
         .map(|_| {
             let start = Instant::now();
-            engine.loss_and_gradient(&params, sampler.next_batch(), &mut gradient);
+            engine.loss_and_gradient(&params, Batch::Full, &mut gradient);
             start.elapsed().as_secs_f64()
         })
         .fold(f64::INFINITY, f64::min);
-    Ok(affordable_width(network, seconds / share, limit.as_secs_f64()))
+    Ok(affordable_width(network, seconds * mac(network) / mac(&trial), limit.as_secs_f64()))
 }
 
-/// The width from the seconds of a full-batch step at the network's own width.
+/// Multiply-adds of a whole decode; a gradient's are three times as many.
+fn mac(network: &NetworkConfig) -> f64 {
+    Cost::of(network).mac_exec * network.partition.n_samples() as f64
+}
+
+/// The width from the seconds of a gradient at the network's own width.
 fn affordable_width(network: &NetworkConfig, step_s: f64, limit_s: f64) -> usize {
-    let mac = |width| Cost::of(&NetworkConfig { width, ..network.clone() }).mac_exec;
-    let affordable = limit_s / STEPS / step_s * mac(network.width);
+    let with = |width| mac(&NetworkConfig { width, ..network.clone() });
+    let affordable = limit_s / STEPS / step_s * mac(network);
     let narrowest = MIN_WIDTH.min(network.width);
     std::iter::once(network.width)
         .chain((narrowest..network.width).rev().filter(|width| width % WIDTH_STEP == 0))
-        .find(|&width| mac(width) <= affordable)
+        .find(|&width| with(width) <= affordable)
         .unwrap_or(narrowest)
 }
 
@@ -71,15 +92,14 @@ mod tests {
 
     use super::*;
 
+    fn network(extents: &[usize], bases: &str, width: usize) -> NetworkConfig {
+        let partition = Partition::new(extents, &parse_bases(bases).unwrap()).unwrap();
+        NetworkConfig { partition, channels: 1, width, omega_0: 30.0, modulator: Modulator::Linear }
+    }
+
     #[test]
     fn narrower_for_less_time() {
-        let network = NetworkConfig {
-            partition: Partition::new(&[512, 512], &parse_bases("4,4,4,8;4,4,4,8").unwrap()).unwrap(),
-            channels: 1,
-            width: 250,
-            omega_0: 30.0,
-            modulator: Modulator::Linear,
-        };
+        let network = network(&[512, 512], "4,4,4,8;4,4,4,8", 250);
         // A hundred steps of 20 ms fit into 2 s exactly; no step of any width fits into nothing.
         assert_eq!(affordable_width(&network, 0.02, 2.0), 250);
         assert_eq!(affordable_width(&network, 0.02, 1.999), 240);
@@ -87,8 +107,29 @@ mod tests {
         let narrow = NetworkConfig { width: 40, ..network.clone() };
         assert_eq!(affordable_width(&narrow, 0.02, 1e-9), 40);
         // A quarter of the time: the cost formula says where a quarter of the multiply-adds lies.
-        let mac = |width| Cost::of(&NetworkConfig { width, ..network.clone() }).mac_exec;
+        let of = |width| Cost::of(&NetworkConfig { width, ..network.clone() }).mac_exec;
         let width = affordable_width(&network, 0.02, 0.5);
-        assert!(mac(width) <= mac(250) / 4.0 && mac(width + 16) > mac(250) / 4.0, "{width}");
+        assert!(of(width) <= of(250) / 4.0 && of(width + 16) > of(250) / 4.0, "{width}");
+    }
+
+    #[test]
+    fn any_grid_has_a_width() {
+        let mut n_cases = 0;
+        for (extents, bases) in [
+            (vec![1], "1,1"),
+            (vec![1, 1], "1,1;1,1"),
+            (vec![37, 1], "4,10;1,1"),
+            (vec![3, 4, 5, 2], "3,1;2,2;1,5;2,1"),
+            // Far larger than the trial: its 2^40 samples must not be touched.
+            (vec![1 << 20, 1 << 20], "32,32,32,32;32,32,32,32"),
+        ] {
+            let network = network(&extents, bases, 72);
+            let none = width_for_time(&network, Duration::from_nanos(1));
+            assert_eq!(none, Ok(64), "{extents:?}");
+            let plenty = width_for_time(&network, Duration::from_secs(1 << 40));
+            assert_eq!(plenty, Ok(72), "{extents:?}");
+            n_cases += 1;
+        }
+        assert_eq!(n_cases, 5);
     }
 }

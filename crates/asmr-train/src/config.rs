@@ -4,6 +4,8 @@ use asmr::network::{Modulator, NetworkConfig};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::sampler::n_batches;
+
 /// Named settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -126,8 +128,11 @@ impl FitConfig {
     }
 
     /// Sets the batch's share of the cells, and the rate that suits it: a smaller batch has a noisier gradient.
-    pub fn set_batch(&mut self, batch: f64) {
-        self.rate *= (batch / self.batch).sqrt();
+    ///
+    /// The rate follows the share that batches of whole cells come nearest to.
+    pub fn set_batch(&mut self, batch: f64, network: &NetworkConfig) {
+        self.rate *=
+            (f64::from(n_batches(network, self.batch)) / f64::from(n_batches(network, batch))).sqrt();
         self.batch = batch;
     }
 

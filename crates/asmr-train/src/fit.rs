@@ -133,12 +133,13 @@ const BOLDER: f64 = 1.02;
 /// Share of the newest weights in the running average that a fit by SOAP may end with. An average over about five steps
 /// decodes 1 dB better than the weights of one step while rates are high, 0.1 to 0.3 dB better at the end.
 const AVERAGE_SHARE: f32 = 0.2;
-/// An average is worth trying for a target this many dB above the present loss ...
-const AVERAGE_GAIN_DB: f64 = 1.5;
-/// ... every so many steps: a try costs a decode.
-const TARGET_STEPS: u32 = 5;
-/// Most that clamping and rounding gain, roughly.
-const ROUNDING_DB: f64 = 0.25;
+/// By how many dB a decode may be better than the present loss, and every how many steps it is worth a try then, which
+/// costs a decode: by rounding and clamping a natural picture, ...
+const ROUNDING: (f64, u32) = (0.25, 1);
+/// ... by the average, ...
+const AVERAGING: (f64, u32) = (1.5, 5);
+/// ... by both where half of the error is past black and white.
+const CLAMPING: (f64, u32) = (5.0, 20);
 
 /// State to go back to.
 #[derive(Clone)]
@@ -266,8 +267,9 @@ pub fn fit(
             break Ending::Finished;
         }
         if let Some(target) = control.target_psnr_db
-            && psnr_db > target - AVERAGE_GAIN_DB
-            && (step % TARGET_STEPS == 0 || psnr_db > target - ROUNDING_DB)
+            && [ROUNDING, AVERAGING, CLAMPING]
+                .into_iter()
+                .any(|(gain_db, steps)| psnr_db > target - gain_db && step % steps == 0)
         {
             // Rounding costs a little, clamping gains a little: only a decode decides.
             for candidate in [&average, &params] {

@@ -24,14 +24,20 @@ pub struct Sampler {
 /// The most batches of one epoch.
 pub const MAX_BATCHES: u16 = 4096;
 
+/// Batches of about `fraction` of the cells in an epoch: 1 to [`MAX_BATCHES`], and no more than there are cells.
+#[must_use]
+pub fn n_batches(config: &NetworkConfig, fraction: f64) -> u16 {
+    let n_cells = CellGrid::new(&config.partition).len();
+    (1.0 / fraction).round().clamp(1.0, f64::from(MAX_BATCHES).min(n_cells as f64)) as u16
+}
+
 impl Sampler {
     /// For batches of about `fraction` of the cells (1 is full batch).
     #[must_use]
     pub fn new(config: &NetworkConfig, fraction: f64, seed: u64) -> Self {
         let partition = &config.partition;
         let grid = CellGrid::new(partition);
-        let n_batches =
-            (1.0 / fraction).round().clamp(1.0, f64::from(MAX_BATCHES).min(grid.len() as f64)) as u16;
+        let n_batches = n_batches(config, fraction);
         let mut order = Vec::new();
         if n_batches > 1 {
             let walk = Walk::new(partition, Region::whole(partition.extents()), tile_cells(config.width));

@@ -85,7 +85,7 @@ fn every_kind_of_network_learns() {
             for bases in ["4,4,4;4,4,4", "2,2,2,8;2,2,2,8"] {
                 let network = NetworkConfig { modulator, ..network(&signal, bases, 32) };
                 let mut config = config(&network, 300);
-                config.set_batch(batch);
+                config.set_batch(batch, &network);
                 let fitted = run(&signal, &network, &config, &Control::default());
                 let db = psnr_db(&signal, &fitted.network);
                 assert!(

@@ -2,7 +2,7 @@
 //! planned for it, as a user who has so much time would ask for.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use asmr::inference::{Decoder, Request};
 use asmr::network::{Modulator, Network, NetworkConfig};
@@ -148,11 +148,12 @@ fn paper(signal: &Signal) -> Outcome<NetworkConfig> {
 }
 
 fn ours(signal: &Signal, planned: &NetworkConfig, seconds: u64) -> Outcome<(f64, u32)> {
+    let start = Instant::now();
     let limit = Duration::from_secs(seconds);
-    let width = width_for_time(signal, planned, limit).map_err(|error| error.to_string())?;
+    let width = width_for_time(planned, limit).map_err(|error| error.to_string())?;
     let network = NetworkConfig { width, ..planned.clone() };
     let config = FitConfig { steps: UNTIL_TIME_IS_UP, ..FitConfig::preset(Preset::Default, &network) };
-    let control = Control { time_limit: Some(limit), ..Control::default() };
+    let control = Control { time_limit: Some(limit.saturating_sub(start.elapsed())), ..Control::default() };
     let fitted = fit(signal, &network, &config, &control, &mut |_| {}).map_err(|error| error.to_string())?;
     Ok((decoded_db(&fitted.network, signal)?, fitted.steps))
 }
