@@ -8,26 +8,17 @@ pub(crate) fn n_threads() -> usize {
     return 1;
 }
 
-/// Does `work` on each item, with one scratch value per thread (or thereabouts).
-pub(crate) fn for_each<I: Send, S>(
+/// Does `work` on each item, with at most one scratch value per thread.
+pub(crate) fn for_each<I: Send, S: Send>(
     items: Vec<I>,
     scratch: impl Fn() -> S + Sync + Send,
     work: impl Fn(&mut S, I) + Sync + Send,
 ) {
-    #[cfg(feature = "threads")]
-    if n_threads() > 1 {
-        use rayon::prelude::*;
-        items.into_par_iter().for_each_init(scratch, work);
-        return;
-    }
-    let mut scratch = scratch();
-    for item in items {
-        work(&mut scratch, item);
-    }
+    map(items, scratch, work);
 }
 
 /// Like [`for_each`], keeping the results in order.
-pub(crate) fn map<I: Send, S, R: Send>(
+pub(crate) fn map<I: Send, S: Send, R: Send>(
     items: Vec<I>,
     scratch: impl Fn() -> S + Sync + Send,
     work: impl Fn(&mut S, I) -> R + Sync + Send,
@@ -35,7 +26,21 @@ pub(crate) fn map<I: Send, S, R: Send>(
     #[cfg(feature = "threads")]
     if n_threads() > 1 {
         use rayon::prelude::*;
-        return items.into_par_iter().map_init(scratch, work).collect();
+        // Not rayon's `map_init`, which makes a value per split: buffers of a tile are large, and the kernel's zeroing
+        // of new pages took half of the time of a small decode.
+        let spare = std::sync::Mutex::new(Vec::new());
+        let take = || spare.lock().ok().and_then(|mut spare| spare.pop());
+        return items
+            .into_par_iter()
+            .map(|item| {
+                let mut scratch = take().unwrap_or_else(&scratch);
+                let result = work(&mut scratch, item);
+                if let Ok(mut spare) = spare.lock() {
+                    spare.push(scratch);
+                }
+                result
+            })
+            .collect();
     }
     let mut scratch = scratch();
     items.into_iter().map(|item| work(&mut scratch, item)).collect()
