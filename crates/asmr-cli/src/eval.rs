@@ -81,7 +81,7 @@ pub(crate) fn run(args: &EvalArgs, common: &Common) -> Result<u8, Failure> {
     let decode_ms = match file.signal.sample_type {
         SampleType::U8 => time_decodes::<u8>(&decoder, &whole, &file.signal, args.reps),
         SampleType::U16 => time_decodes::<u16>(&decoder, &whole, &file.signal, args.reps),
-        SampleType::F32 => time_decodes::<f32>(&decoder, &whole, &file.signal, args.reps),
+        _ => time_decodes::<f32>(&decoder, &whole, &file.signal, args.reps),
     }?;
 
     let cost = Cost::of(config);

@@ -221,9 +221,9 @@ pub(crate) fn decode_signal(
     info: &SignalInfo,
 ) -> Result<Signal, Failure> {
     let samples = match info.sample_type {
-        SampleType::U8 => Samples::U8(decode_values(decoder, request, info)?),
-        SampleType::U16 => Samples::U16(decode_values(decoder, request, info)?),
-        SampleType::F32 => Samples::F32(decode_values(decoder, request, info)?),
+        SampleType::U8 if info.value_range.is_none() => Samples::U8(decode_values(decoder, request, info)?),
+        SampleType::U16 if info.value_range.is_none() => Samples::U16(decode_values(decoder, request, info)?),
+        _ => info.restored(&decode_values(decoder, request, info)?),
     };
     Signal::new(info.clone(), samples)
         .map_err(|error| Failure::failed(format!("the decoded signal is unusable: {error}")))

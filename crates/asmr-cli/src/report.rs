@@ -123,6 +123,7 @@ pub(crate) fn describe(info: &SignalInfo) -> String {
         SampleType::U8 => "8-bit",
         SampleType::U16 => "16-bit",
         SampleType::F32 => "32-bit float",
+        other => other.name(),
     };
     let kind = match info.color {
         Some(ColorType::Gray) => "grey".to_owned(),

@@ -51,6 +51,14 @@ pub enum MediaError {
         /// What the decoder said.
         detail: String,
     },
+    /// The file, or what is asked of it, cannot be used; the problem says what is accepted and what to do.
+    #[error("{} cannot be used: {problem}", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, what is accepted, what to do.
+        problem: String,
+    },
     /// A limit of [`Limits`](crate::Limits) is hit.
     #[error("{} is too large: {actual}, and the limit is {limit}; make the picture smaller or raise the limit", path.display())]
     TooLarge {

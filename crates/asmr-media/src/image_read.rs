@@ -191,12 +191,7 @@ fn to_signal(picture: DynamicImage) -> Result<Signal, String> {
         D::ImageRgba16(p) => (ColorType::Rgba, Samples::U16(p.into_raw())),
         other => return Err(format!("its samples are {:?}", other.color())),
     };
-    let info = SignalInfo {
-        extents,
-        channels: color.n_channels(),
-        sample_type: samples.sample_type(),
-        color: Some(color),
-    };
+    let info = SignalInfo::plain(extents, color.n_channels(), samples.sample_type(), Some(color));
     Signal::new(info, samples).map_err(|error| error.to_string())
 }
 

@@ -136,7 +136,7 @@ impl PictureFormat {
         let deep = match sample_type {
             SampleType::U8 => false,
             SampleType::U16 => true,
-            SampleType::F32 => return false,
+            _ => return false,
         };
         match self {
             Self::Png | Self::Pam => true,
@@ -266,6 +266,7 @@ fn kind(color: ColorType, sample_type: SampleType) -> String {
         SampleType::U8 => "8-bit",
         SampleType::U16 => "16-bit",
         SampleType::F32 => "32-bit float",
+        other => other.name(),
     };
     let color = match color {
         ColorType::Gray => "grey",
@@ -320,7 +321,7 @@ fn with_image(encoder: impl ImageEncoder, picture: Picture, samples: &Samples) -
         (Samples::U16(v), ColorType::GrayAlpha) => (v.as_bytes(), E::La16),
         (Samples::U16(v), ColorType::Rgb) => (v.as_bytes(), E::Rgb16),
         (Samples::U16(v), ColorType::Rgba) => (v.as_bytes(), E::Rgba16),
-        (Samples::F32(_), _) => return Err(float_picture()),
+        _ => return Err(other_type()),
     };
     encoder.write_image(bytes, picture.width, picture.height, color).map_err(|error| match error {
         ImageError::IoError(error) => error,
@@ -395,11 +396,11 @@ fn big_endian(writer: &mut (impl Write + ?Sized), samples: &Samples) -> io::Resu
             }
             Ok(())
         }
-        Samples::F32(_) => Err(float_picture()),
+        _ => Err(other_type()),
     }
 }
 
-/// `plan` has refused floats already; this keeps the encoders total.
-fn float_picture() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "pictures of 32-bit floats are not written")
+/// `plan` has refused other types already; this keeps the encoders total.
+fn other_type() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "pictures have unsigned values of 8 or 16 bits")
 }

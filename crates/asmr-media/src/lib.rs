@@ -21,11 +21,13 @@ mod image_read;
 mod image_write;
 mod metrics;
 mod npy;
+mod stream;
 mod write;
 
 pub use error::MediaError;
 pub use image_read::{Limits, read_image, read_image_from};
 pub use image_write::{JPEG_QUALITY, PictureFormat, check_writable, write_image};
-pub use metrics::{MetricError, max_abs_error, mse, psnr_db, psnr_db_of_mse, ssim};
+pub use metrics::{MetricError, largest_difference, max_abs_error, mse, psnr_db, psnr_db_of_mse, squared_error, ssim};
 pub use npy::write_npy;
+pub use stream::{MemoryReader, SliceReader, SliceWriter};
 pub use write::write_atomically;

@@ -8,12 +8,7 @@ use asmr::signal::{ColorType, SampleType, Samples, Signal, SignalInfo};
 use asmr_media::{MediaError, read_image, write_atomically, write_image, write_npy};
 
 fn picture() -> Signal {
-    let info = SignalInfo {
-        extents: vec![4, 5],
-        channels: 1,
-        sample_type: SampleType::U8,
-        color: Some(ColorType::Gray),
-    };
+    let info = SignalInfo::plain(vec![4, 5], 1, SampleType::U8, Some(ColorType::Gray));
     Signal::new(info, Samples::U8((0..20).collect())).unwrap()
 }
 

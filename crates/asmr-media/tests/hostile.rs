@@ -15,7 +15,7 @@ fn read(bytes: &[u8], name: &str) -> Result<Signal, MediaError> {
 /// Not smooth, so that every part of a file carries something.
 fn picture(color: ColorType, sample_type: SampleType) -> Signal {
     let channels = color.n_channels();
-    let info = SignalInfo { extents: vec![19, 23], channels, sample_type, color: Some(color) };
+    let info = SignalInfo::plain(vec![19, 23], channels, sample_type, Some(color));
     let n = 19 * 23 * channels;
     let value = |i: usize| (i * i * 31 + i / 5 * 977) % 65536;
     let samples = match sample_type {

@@ -23,12 +23,7 @@ fn writing_streams() {
     let n = SIDE * SIDE * 3;
     // Smooth with grain, so that compression has to work and the compressed file is tens of megabytes.
     let values = (0..n).map(|i| ((i / 3 % SIDE / 16) as u8).wrapping_add((i * i / 7 % 13) as u8)).collect();
-    let info = SignalInfo {
-        extents: vec![SIDE, SIDE],
-        channels: 3,
-        sample_type: SampleType::U8,
-        color: Some(ColorType::Rgb),
-    };
+    let info = SignalInfo::plain(vec![SIDE, SIDE], 3, SampleType::U8, Some(ColorType::Rgb));
     let signal = Signal::new(info, Samples::U8(values)).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut n_cases = 0;

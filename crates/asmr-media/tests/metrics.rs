@@ -114,7 +114,7 @@ impl Picture {
 
 fn plain(extents: &[usize], channels: usize, samples: Samples) -> Signal {
     let sample_type = samples.sample_type();
-    Signal::new(SignalInfo { extents: extents.to_vec(), channels, sample_type, color: None }, samples)
+    Signal::new(SignalInfo::plain(extents.to_vec(), channels, sample_type, None), samples)
         .unwrap()
 }
 

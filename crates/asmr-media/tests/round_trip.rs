@@ -36,7 +36,7 @@ fn picture(rows: usize, columns: usize, color: ColorType, sample_type: SampleTyp
         SampleType::U16 => Samples::U16((0..n).map(|i| (value(i) * 9 % 65536) as u16).collect()),
         SampleType::F32 => Samples::F32((0..n).map(|i| value(i) as f32 / 65536.0).collect()),
     };
-    let info = SignalInfo { extents: vec![rows, columns], channels, sample_type, color: Some(color) };
+    let info = SignalInfo::plain(vec![rows, columns], channels, sample_type, Some(color));
     Signal::new(info, samples).unwrap()
 }
 
@@ -126,12 +126,7 @@ fn refusals_name_what_can_hold_it() {
 
 #[test]
 fn arrays_and_extents_that_no_field_can_count_are_refused_early() {
-    let info = |extents: &[usize], channels| SignalInfo {
-        extents: extents.to_vec(),
-        channels,
-        sample_type: SampleType::U8,
-        color: None,
-    };
+    let info = |extents: &[usize], channels| SignalInfo::plain(extents.to_vec(), channels, SampleType::U8, None);
     let refused = [
         ("a.png", info(&[5], 1)),
         ("a.png", info(&[5, 6, 7], 1)),
@@ -166,12 +161,7 @@ fn arrays_and_extents_that_no_field_can_count_are_refused_early() {
 fn netpbm_bytes_are_those_of_the_definition() {
     let folder = tempfile::tempdir().unwrap();
     let signal = |color: ColorType, samples: Samples| {
-        let info = SignalInfo {
-            extents: vec![1, 2],
-            channels: color.n_channels(),
-            sample_type: samples.sample_type(),
-            color: Some(color),
-        };
+        let info = SignalInfo::plain(vec![1, 2], color.n_channels(), samples.sample_type(), Some(color));
         Signal::new(info, samples).unwrap()
     };
     let cases: [(&str, Signal, &[u8]); 3] = [

@@ -54,7 +54,7 @@ pub fn width_for_time(network: &NetworkConfig, limit: Duration) -> Result<usize,
     let trial = plan(&request)?.into_config(&request);
     // Time does not depend on what is in a signal.
     let n_values = extents.iter().product::<usize>() * network.channels;
-    let info = SignalInfo { extents, channels: network.channels, sample_type: SampleType::U8, color: None };
+    let info = SignalInfo::plain(extents, network.channels, SampleType::U8, None);
     let signal = Signal::new(info, Samples::U8(vec![128; n_values]))?;
     let params = Network::init(trial.clone(), 0, 1.0).map_err(PlanError::from)?.into_params();
     let mut gradient = vec![0.0; params.len()];

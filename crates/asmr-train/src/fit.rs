@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use asmr::inference::{Decoder, Request};
 use asmr::network::{Network, NetworkConfig, NetworkError};
-use asmr::signal::{Samples, Signal};
+use asmr::signal::{Source, SignalInfo};
+use asmr::walk::Region;
 use asmr_kernels::IsaLevel;
 use thiserror::Error;
 
@@ -101,6 +102,9 @@ pub enum FitError {
         /// The signal's channels.
         signal_channels: usize,
     },
+    /// The signal could not be read.
+    #[error("{0}")]
+    Read(String),
     /// It diverged again and again.
     #[error("the fit diverged {0} times, each time at a lower rate; try a lower --lr or more --width")]
     Diverged(u32),
@@ -157,7 +161,7 @@ struct Checkpoint {
 /// # Errors
 /// [`FitError`] for settings or shapes that are refused, and when the fit keeps diverging.
 pub fn fit(
-    signal: &Signal,
+    signal: &dyn Source,
     network: &NetworkConfig,
     config: &FitConfig,
     control: &Control<'_>,
@@ -177,9 +181,10 @@ pub fn fit(
     let mut params = initial.into_params();
     if config.mean_start {
         let range = network.layout().output_bias;
-        params[range].copy_from_slice(&channel_means(signal));
+        params[range].copy_from_slice(&channel_means(signal)?);
     }
     let isa = IsaLevel::detect();
+    let gain_db = peak_gain_db(signal.info());
     let mut engine = GradientEngine::new(network, signal, isa);
     let mut sampler = Sampler::new(network, config.batch, config.seed);
     let full_batch = sampler.n_batches() == 1;
@@ -216,7 +221,10 @@ pub fn fit(
         let loss = engine.loss_and_gradient(&params, sampler.next_batch(), &mut gradient);
         let mse = smooth_mse.map_or(loss.mse, |s: f64| s + smoothing * (loss.mse - s));
         smooth_mse = Some(mse);
-        let psnr_db = -10.0 * mse.log10();
+        if let Some(reason) = signal.failure() {
+            return Err(FitError::Read(reason));
+        }
+        let psnr_db = -10.0 * mse.log10() + gain_db;
 
         let ceiling = reference_db.min(CEILING_DB);
         bad_steps = if psnr_db < ceiling - DIVERGED_DB { bad_steps + 1 } else { 0 };
@@ -331,58 +339,67 @@ fn rate(config: &FitConfig, step: u32, progress: f64) -> f64 {
     config.rate * (config.final_rate + (1.0 - config.final_rate) * cosine) * warmup.min(1.0)
 }
 
+/// Values of a signal that are looked at together.
+const PIECE_VALUES: usize = 1 << 20;
+
+/// Calls `visit` with pieces of the signal: samples of the slowest axis, and their values on the network's scale.
+fn for_pieces(
+    signal: &dyn Source,
+    mut visit: impl FnMut(std::ops::Range<u64>, &[f32]) -> Result<(), FitError>,
+) -> Result<(), FitError> {
+    let info = signal.info();
+    let (slice, n_slices) = (info.slice_values(), info.extents[0]);
+    let step = (PIECE_VALUES / slice).max(1);
+    let mut values = vec![0.0; step.min(n_slices) * slice];
+    for start in (0..n_slices).step_by(step) {
+        let end = n_slices.min(start + step);
+        let piece = &mut values[..(end - start) * slice];
+        signal.read_scaled((start * slice) as u64, piece);
+        visit(start as u64..end as u64, piece)?;
+    }
+    signal.failure().map_or(Ok(()), |reason| Err(FitError::Read(reason)))
+}
+
 /// Mean of each channel on the network's scale.
-fn channel_means(signal: &Signal) -> Vec<f32> {
+fn channel_means(signal: &dyn Source) -> Result<Vec<f32>, FitError> {
     let channels = signal.info().channels;
     let mut sums = vec![0.0f64; channels];
-    let mut buffer = vec![0.0; channels * 4096];
-    let n = signal.samples().len();
-    for start in (0..n).step_by(buffer.len()) {
-        let part = &mut buffer[..(n - start).min(channels * 4096)];
-        signal.read_scaled(start, part);
-        for sample in part.chunks_exact(channels) {
+    for_pieces(signal, |_, values| {
+        for sample in values.chunks_exact(channels) {
             for (s, &x) in sums.iter_mut().zip(sample) {
                 *s += f64::from(x);
             }
         }
-    }
-    sums.iter().map(|s| (s * channels as f64 / n as f64) as f32).collect()
+        Ok(())
+    })?;
+    let n = signal.info().extents.iter().map(|&e| e as f64).product::<f64>();
+    Ok(sums.iter().map(|s| (s / n) as f32).collect())
 }
 
-/// PSNR in dB of the decoded signal (clamped and rounded to the signal's own type); infinite when exact.
-fn decoded_psnr_db(config: &NetworkConfig, params: &[f32], signal: &Signal) -> Result<f64, FitError> {
+/// What turns a PSNR on the network's scale into one of the signal's [`SignalInfo::peak`], in dB.
+fn peak_gain_db(info: &SignalInfo) -> f64 {
+    20.0 * (info.peak() / info.scale().span()).log10()
+}
+
+/// PSNR in dB of the decoded signal (clamped and rounded as a decode is stored); infinite when exact.
+fn decoded_psnr_db(config: &NetworkConfig, params: &[f32], signal: &dyn Source) -> Result<f64, FitError> {
     let network = Network::new(config.clone(), params.to_vec())?;
     let decoder = Decoder::new(&network);
-    let request = Request::whole(&config.partition);
-    let n = signal.samples().len();
-    // The request is the whole signal and the output has its length: the decoder has nothing to refuse.
-    let refused = "a whole decode fits its own signal";
-    let mse = match signal.samples() {
-        Samples::U8(original) => {
-            let mut decoded = vec![0u8; n];
-            decoder.decode(&request, &mut decoded).expect(refused);
-            mean_square(
-                original.iter().zip(&decoded).map(|(&a, &b)| (f64::from(a) - f64::from(b)) / 255.0),
-                n,
-            )
-        }
-        Samples::U16(original) => {
-            let mut decoded = vec![0u16; n];
-            decoder.decode(&request, &mut decoded).expect(refused);
-            mean_square(
-                original.iter().zip(&decoded).map(|(&a, &b)| (f64::from(a) - f64::from(b)) / 65535.0),
-                n,
-            )
-        }
-        Samples::F32(original) => {
-            let mut decoded = vec![0f32; n];
-            decoder.decode(&request, &mut decoded).expect(refused);
-            mean_square(original.iter().zip(&decoded).map(|(&a, &b)| f64::from(a) - f64::from(b)), n)
-        }
-    };
-    Ok(-10.0 * mse.log10())
-}
-
-fn mean_square(errors: impl Iterator<Item = f64>, n: usize) -> f64 {
-    errors.map(|e| e * e).sum::<f64>() / n as f64
+    let info = signal.info();
+    let (mut decoded, mut stored) = (Vec::new(), Vec::new());
+    let (mut sum, mut n) = (0.0, 0.0);
+    for_pieces(signal, |slices, original| {
+        let mut region = Region::whole(config.partition.extents());
+        (region.start[0], region.end[0]) = (slices.start, slices.end);
+        decoded.resize(original.len(), 0.0);
+        stored.resize(original.len(), 0.0);
+        // The request lies inside the signal and the output has its length: the decoder has nothing to refuse.
+        decoder.decode(&Request { region, thumbnail: 1 }, &mut decoded).expect("a decode fits its own signal");
+        info.scaled(&info.restored(&decoded), 0, &mut stored);
+        let squares = original.iter().zip(&stored).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2));
+        sum += squares.sum::<f64>();
+        n += original.len() as f64;
+        Ok(())
+    })?;
+    Ok(-10.0 * (sum / n).log10() + peak_gain_db(info))
 }

@@ -16,7 +16,7 @@ use asmr::anglesum::{
 use asmr::modulation;
 use asmr::network::NetworkConfig;
 use asmr::partition::{Partition, PerAxis};
-use asmr::signal::Signal;
+use asmr::signal::Source;
 use asmr::walk::{Region, Task, Tile, Walk};
 use asmr_kernels::IsaLevel;
 use asmr_kernels::dense::{Packed, Start, TransposeScratch, matmul, matmul_transposed};
@@ -49,7 +49,7 @@ pub enum Batch<'a> {
 
 /// Computes losses and gradients of one network shape on one signal.
 pub struct GradientEngine<'s> {
-    signal: &'s Signal,
+    signal: &'s dyn Source,
     plan: AngleSum,
     /// `omega_0 · W_i`, packed for the way back, sine layers 1 to L-2 (entry 0 is empty).
     backward: Vec<Packed>,
@@ -105,7 +105,7 @@ impl<'s> GradientEngine<'s> {
     /// # Panics
     /// When extents or channels differ.
     #[must_use]
-    pub fn new(config: &NetworkConfig, signal: &'s Signal, isa: IsaLevel) -> Self {
+    pub fn new(config: &NetworkConfig, signal: &'s dyn Source, isa: IsaLevel) -> Self {
         assert_eq!(
             config.partition.extents(),
             signal.info().extents,
@@ -321,7 +321,7 @@ impl CellGrid {
 
 /// Everything that the lanes of one pass share.
 struct Pass<'a> {
-    signal: &'a Signal,
+    signal: &'a dyn Source,
     plan: &'a AngleSum,
     backward: &'a [Packed],
     chunks: &'a [OutputChunk],
@@ -511,10 +511,12 @@ impl Pass<'_> {
                 let (now, later) = rest.split_at_mut(run * channels);
                 rest = later;
                 tuple += run;
-                let mut flat = Some(0);
+                let mut flat = Some(0u64);
                 for axis in 0..last_axis {
                     let position = leaf[axis] as usize + digits[axis];
-                    flat = flat.filter(|_| position < extents[axis]).map(|f| f * extents[axis] + position);
+                    flat = flat
+                        .filter(|_| position < extents[axis])
+                        .map(|f| f * extents[axis] as u64 + position as u64);
                 }
                 let position = leaf[last_axis] as usize + digits[last_axis];
                 let real = extents[last_axis].saturating_sub(position).min(run);
@@ -525,7 +527,7 @@ impl Pass<'_> {
                 let (now, padding) = now.split_at_mut(real * channels);
                 padding.fill(0.0);
                 target.resize(now.len(), 0.0);
-                self.signal.read_scaled((flat * extents[last_axis] + position) * channels, target);
+                self.signal.read_scaled((flat * extents[last_axis] as u64 + position as u64) * channels as u64, target);
                 let sums = sums.squares.iter_mut().zip(&mut sums.gradients);
                 for (((y, t), bias), (square, gradient)) in
                     now.iter_mut().zip(&*target).zip(&self.run_bias).zip(sums)

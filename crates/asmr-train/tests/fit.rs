@@ -13,7 +13,7 @@ use asmr_train::fit::{Control, Ending, FitError, FitEvent, Fitted, fit};
 /// A smooth 8-bit picture with some texture.
 fn picture(height: usize, width: usize, channels: usize) -> Signal {
     let info =
-        SignalInfo { extents: vec![height, width], channels, sample_type: SampleType::U8, color: None };
+        SignalInfo::plain(vec![height, width], channels, SampleType::U8, None);
     let mut values = Vec::new();
     for y in 0..height {
         for x in 0..width {
@@ -173,7 +173,7 @@ fn odd_signals_fit() {
         (vec![3, 4, 5, 2], "3,1;2,2;1,5;2,1", 99),
     ] {
         let n: usize = extents.iter().product();
-        let info = SignalInfo { extents, channels: 1, sample_type: SampleType::U8, color: None };
+        let info = SignalInfo::plain(extents, 1, SampleType::U8, None);
         let signal = Signal::new(info, Samples::U8(vec![value; n])).unwrap();
         let network = network(&signal, bases, 16);
         let fitted = run(&signal, &network, &config(&network, 60), &Control::default());

@@ -17,7 +17,7 @@ use proptest::prelude::*;
 const GRADIENT_TOLERANCE: f64 = 2e-4;
 
 fn float_signal(extents: &[usize], channels: usize, values: Vec<f32>) -> Signal {
-    let info = SignalInfo { extents: extents.to_vec(), channels, sample_type: SampleType::F32, color: None };
+    let info = SignalInfo::plain(extents.to_vec(), channels, SampleType::F32, None);
     Signal::new(info, Samples::F32(values)).unwrap()
 }
 

@@ -58,12 +58,7 @@ impl Case {
     /// # Errors
     /// For a shape that is no signal.
     pub fn signal(&self) -> Outcome<Signal> {
-        let info = SignalInfo {
-            extents: self.extents.clone(),
-            channels: self.channels,
-            sample_type: SampleType::U8,
-            color: None,
-        };
+        let info = SignalInfo::plain(self.extents.clone(), self.channels, SampleType::U8, None);
         let values = (0..self.n_samples() * self.channels).map(|i| (i * 7919 % 251) as u8).collect();
         Signal::new(info, Samples::U8(values)).map_err(|error| format!("{}: {error}", self.name))
     }

@@ -4,7 +4,7 @@
 //! Sine layers `z ← sin(omega_0 (W z + b))` over coordinates in [-1, 1], then a linear output layer. Every layer is
 //! evaluated at every sample, in tiles that fit the cache; a tile goes forward, meets its targets and comes back.
 
-use asmr::signal::{Samples, Signal};
+use asmr::signal::{Samples, Signal, Source};
 use asmr_kernels::IsaLevel;
 use asmr_kernels::dense::{Packed, Start, TransposeScratch, matmul, matmul_transposed};
 use asmr_kernels::optim::{AdamStep, adam};
@@ -284,7 +284,7 @@ impl<'s> SirenEngine<'s> {
                 lane.targets.resize(tile.len() * channels, 0.0);
                 for (&sample, target) in tile.iter().zip(lane.targets.chunks_exact_mut(channels)) {
                     push_coordinates(&signal.info().extents, sample as usize, &mut lane.scratch.inputs);
-                    signal.read_scaled(sample as usize * channels, target);
+                    signal.read_scaled((sample as usize * channels) as u64, target);
                 }
                 siren.forward_tile(&mut lane.scratch);
                 for (y, target) in lane.scratch.outputs.iter_mut().zip(&lane.targets) {

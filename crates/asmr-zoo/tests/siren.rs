@@ -91,12 +91,7 @@ fn gradient_is_the_difference_quotient() {
     let mut n_weights = 0;
     for config in shapes() {
         let bytes: Vec<u8> = (0..n_samples * config.channels).map(|i| (i * 7919 % 251) as u8).collect();
-        let info = SignalInfo {
-            extents: EXTENTS.to_vec(),
-            channels: config.channels,
-            sample_type: SampleType::U8,
-            color: None,
-        };
+        let info = SignalInfo::plain(EXTENTS.to_vec(), config.channels, SampleType::U8, None);
         let signal = Signal::new(info, Samples::U8(bytes.clone())).unwrap();
         let params = config.init(4);
         // Out of order and not all of them, over more than one tile.

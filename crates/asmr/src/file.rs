@@ -1,7 +1,16 @@
-//! The `.asmr` file: one signal's shape, its network and how it was fitted.
+//! The `.asmr` file: one signal's shape, its network or networks and how they were fitted.
 //!
-//! `docs/FORMAT.md` is the normative description; this module is its only writer. A file is a 24-byte prefix, a
-//! JSON header, the weights as little-endian `f32`, and a checksum:
+//! `docs/FORMAT.md` is the normative description; this module is its only writer.
+//!
+//! | want | use |
+//! |---|---|
+//! | a file with one network, as one value | [`AsmrFile`] |
+//! | any file, one network at a time | [`AsmrReader`] |
+//! | to write a network for each chunk of a long signal | [`AsmrWriter`] |
+//!
+//! Pictures and plain arrays with one network are written as version 1, everything else as version 2
+//! ([`FileHeader`]). A file of version 1 is a 24-byte prefix, a JSON header, the weights as little-endian `f32`, and a
+//! checksum:
 //!
 //! ```text
 //! 0   8  magic  A5 'A' 'S' 'M' 'R' 0D 0A 0A
@@ -33,12 +42,7 @@
 //!     modulator: Modulator::Linear,
 //! };
 //! let file = AsmrFile {
-//!     signal: SignalInfo {
-//!         extents: vec![16, 24],
-//!         channels: 3,
-//!         sample_type: SampleType::U8,
-//!         color: Some(ColorType::Rgb),
-//!     },
+//!     signal: SignalInfo::plain(vec![16, 24], 3, SampleType::U8, Some(ColorType::Rgb)),
 //!     network: Network::init(config, 1, 1.0)?,
 //!     fit: None,
 //! };
@@ -49,6 +53,7 @@
 
 mod fit;
 mod header;
+mod sequence;
 
 use std::io::{self, Read, Write};
 
@@ -56,14 +61,16 @@ use thiserror::Error;
 
 use crate::network::{MAX_PARAMS, Network, NetworkConfig, NetworkError};
 use crate::signal::{SignalError, SignalInfo};
+use header::Header;
 
 pub use fit::{FitRecord, MAX_FIT_DEPTH};
+pub use sequence::{AsmrReader, AsmrWriter, FileHeader, MAX_CHUNKS};
 
 /// The first 8 bytes of every `.asmr` file. `A5` shows 7-bit transfers and transcoding, `CR LF LF` shows every
 /// conversion of line ends.
 pub const MAGIC: [u8; 8] = [0xA5, b'A', b'S', b'M', b'R', b'\r', b'\n', b'\n'];
-/// The version this module writes, and the newest that it reads.
-pub const VERSION: u16 = 1;
+/// The newest version that this module reads and writes.
+pub const VERSION: u16 = 2;
 /// The longest header the writer makes, in bytes; also the reader's default limit.
 pub const MAX_HEADER_BYTES: u32 = 1 << 16;
 
@@ -106,7 +113,8 @@ impl Default for Limits {
 }
 
 impl Limits {
-    fn check(&self, signal: &SignalInfo, config: &NetworkConfig) -> Result<(), FileError> {
+    fn check(&self, header: &FileHeader) -> Result<(), FileError> {
+        let (signal, config) = (&header.signal, &header.network);
         let limit = |what, actual: u128, limit: u64, field| {
             if actual > u128::from(limit) {
                 return Err(FileError::Limit { what, actual, limit, field });
@@ -115,7 +123,8 @@ impl Limits {
         };
         limit("weights", config.n_params() as u128, self.max_params, "max_params")?;
         // At most 2^124 samples times 64 channels: saturate.
-        let values = config.partition.n_samples().saturating_mul(signal.channels as u128);
+        let samples = signal.extents.iter().map(|&e| e as u128).product::<u128>();
+        let values = samples.saturating_mul(signal.channels as u128);
         limit("decoded values", values, self.max_values, "max_values")?;
         // Level 0 has no table.
         let tuples: u128 =
@@ -194,6 +203,12 @@ pub enum FileError {
         /// The field of [`Limits`] to raise.
         field: &'static str,
     },
+    /// More networks than the caller can take.
+    #[error("the file has {n_chunks} networks, one for each chunk of the signal, where one is expected")]
+    Sequence {
+        /// How many.
+        n_chunks: usize,
+    },
     /// A fit record that does not fit the header.
     #[error("the fit record cannot be stored: {0}")]
     Fit(String),
@@ -230,12 +245,23 @@ impl AsmrFile {
         self.fit.as_ref().map_or(Ok(()), FitRecord::validate)
     }
 
-    /// Length of the file in bytes, prefix, header and checksum included, without building it.
+    /// What the file says before its weights.
+    #[must_use]
+    pub fn header(&self) -> FileHeader {
+        FileHeader::single(self.signal.clone(), self.network.config().clone(), self.fit.clone())
+    }
+
+    /// Length of the file in bytes, prefix, header and checksum included.
     ///
     /// # Errors
     /// As [`Self::to_bytes`].
     pub fn n_bytes(&self) -> Result<u64, FileError> {
-        Ok(total_len(self.header_bytes()?.len() as u64, header::weight_bytes(self.network.config())))
+        self.validate()?;
+        if self.header().fits_version_1() {
+            let weights = header::weight_bytes(self.network.config());
+            return Ok(total_len(self.header_bytes()?.len() as u64, weights));
+        }
+        Ok(self.to_bytes()?.len() as u64)
     }
 
     /// The file as bytes. The same content gives the same bytes on every machine.
@@ -244,12 +270,18 @@ impl AsmrFile {
     /// [`FileError`] when [`Self::validate`] refuses the content or the header is longer than
     /// [`MAX_HEADER_BYTES`].
     pub fn to_bytes(&self) -> Result<Vec<u8>, FileError> {
-        let n_bytes = self.n_bytes()?;
+        self.validate()?;
+        let n_bytes = header::weight_bytes(self.network.config()) + (1 << 17);
         let mut bytes = Vec::new();
         let capacity = usize::try_from(n_bytes).map_err(|_| FileError::Memory { n_bytes })?;
         bytes.try_reserve_exact(capacity).map_err(|_| FileError::Memory { n_bytes })?;
-        self.write_to(&mut bytes)?;
-        Ok(bytes)
+        if self.header().fits_version_1() {
+            self.write_version_1(&mut bytes)?;
+            return Ok(bytes);
+        }
+        let mut writer = AsmrWriter::new(io::Cursor::new(bytes), self.header())?;
+        writer.push(&self.network)?;
+        Ok(writer.finish()?.0.into_inner())
     }
 
     /// Writes the file, in pieces of at most 64 KiB and without seeking; flushes; returns the bytes written.
@@ -257,25 +289,29 @@ impl AsmrFile {
     /// # Errors
     /// As [`Self::to_bytes`], before anything is written; [`FileError::Io`] when writing fails.
     pub fn write_to(&self, writer: &mut impl Write) -> Result<u64, FileError> {
+        self.validate()?;
+        if self.header().fits_version_1() {
+            return self.write_version_1(writer);
+        }
+        let bytes = self.to_bytes()?;
+        for piece in bytes.chunks(CHUNK) {
+            writer.write_all(piece)?;
+        }
+        writer.flush()?;
+        Ok(bytes.len() as u64)
+    }
+
+    fn write_version_1(&self, writer: &mut impl Write) -> Result<u64, FileError> {
         let header = self.header_bytes()?;
-        let mut start = Vec::with_capacity(PREFIX_LEN + header.len());
-        start.extend_from_slice(&MAGIC);
-        start.extend_from_slice(&VERSION.to_le_bytes());
-        start.extend_from_slice(&0u16.to_le_bytes());
-        start.extend_from_slice(&(header.len() as u32).to_le_bytes());
-        start.extend_from_slice(&crc32fast::hash(&header).to_le_bytes());
-        start.extend_from_slice(&crc32fast::hash(&start).to_le_bytes());
+        let mut start = prefix(1, &header).to_vec();
         start.extend_from_slice(&header);
         let mut checksum = crc32fast::Hasher::new();
         checksum.update(&start);
         writer.write_all(&start)?;
-        let mut piece = Vec::with_capacity(CHUNK);
-        for weights in self.network.params().chunks(CHUNK / 4) {
-            piece.clear();
-            piece.extend(weights.iter().flat_map(|w| w.to_le_bytes()));
-            checksum.update(&piece);
-            writer.write_all(&piece)?;
-        }
+        write_weights(self.network.params(), |piece| {
+            checksum.update(piece);
+            writer.write_all(piece)
+        })?;
         writer.write_all(&checksum.finalize().to_le_bytes())?;
         writer.flush()?;
         Ok(total_len(header.len() as u64, header::weight_bytes(self.network.config())))
@@ -306,33 +342,15 @@ impl AsmrFile {
     ) -> Result<Self, FileError> {
         let mut input = Input { reader, position: 0, checksum: crc32fast::Hasher::new() };
         let prefix = input.prefix()?;
-        if prefix.header_len > limits.max_header_bytes {
-            return Err(FileError::Limit {
-                what: "bytes of header",
-                actual: u128::from(prefix.header_len),
-                limit: u64::from(limits.max_header_bytes),
-                field: "max_header_bytes",
-            });
+        if prefix.version > 1 {
+            // Sought in by its reader: taken into memory first, as far as there are bytes.
+            let mut bytes = prefix.bytes.to_vec();
+            input.reader.read_to_end(&mut bytes)?;
+            return AsmrReader::open(io::Cursor::new(bytes), limits)?.into_file();
         }
-        let header_len = u64::from(prefix.header_len);
-        let at_least = total_len(header_len, 0);
-        if let Some(actual) = known_len.filter(|&len| len < at_least) {
-            return Err(FileError::Truncated { actual, expected: at_least });
-        }
-
-        let mut bytes = Vec::new();
-        input.in_pieces(header_len, at_least, |piece| {
-            bytes.extend_from_slice(piece);
-            Ok(())
-        })?;
-        check("header", prefix.header_crc, crc32fast::hash(&bytes))?;
-        let header = header::parse(&bytes)?;
-        check_agreement(&header.signal, &header.network)?;
-        limits.check(&header.signal, &header.network)?;
-
+        let Header { header, .. } = input.header(&prefix, known_len, limits)?;
         let n_weight_bytes = header::weight_bytes(&header.network);
-        let expected = total_len(header_len, n_weight_bytes);
-        let mut params: Vec<f32> = Vec::new();
+        let expected = total_len(u64::from(prefix.header_len), n_weight_bytes);
         if let Some(actual) = known_len {
             if actual < expected {
                 return Err(FileError::Truncated { actual, expected });
@@ -340,15 +358,9 @@ impl AsmrFile {
             if actual > expected {
                 return Err(FileError::TrailingBytes { expected });
             }
-            params
-                .try_reserve_exact(header.network.n_params())
-                .map_err(|_| FileError::Memory { n_bytes: n_weight_bytes })?;
         }
-        input.in_pieces(n_weight_bytes, expected, |piece| {
-            params.try_reserve(piece.len() / 4).map_err(|_| FileError::Memory { n_bytes: n_weight_bytes })?;
-            params.extend(piece.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)));
-            Ok(())
-        })?;
+        let n_params = header.network.n_params();
+        let params = input.weights(n_params, n_weight_bytes, expected, known_len.is_some())?;
         let computed = input.checksum.clone().finalize();
         let mut stored = [0; CHECKSUM_LEN as usize];
         input.fill(&mut stored, expected)?;
@@ -375,6 +387,29 @@ impl AsmrFile {
         }
         Ok(bytes)
     }
+}
+
+/// The first bytes of a file.
+fn prefix(version: u16, header: &[u8]) -> [u8; PREFIX_LEN] {
+    let mut bytes = [0; PREFIX_LEN];
+    bytes[..8].copy_from_slice(&MAGIC);
+    bytes[8..10].copy_from_slice(&version.to_le_bytes());
+    bytes[12..16].copy_from_slice(&(header.len() as u32).to_le_bytes());
+    bytes[16..20].copy_from_slice(&crc32fast::hash(header).to_le_bytes());
+    let checksum = crc32fast::hash(&bytes[..20]);
+    bytes[20..].copy_from_slice(&checksum.to_le_bytes());
+    bytes
+}
+
+/// Weights as little-endian bytes, in pieces of at most [`CHUNK`].
+fn write_weights(params: &[f32], mut write: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    let mut piece = Vec::with_capacity(CHUNK);
+    for weights in params.chunks(CHUNK / 4) {
+        piece.clear();
+        piece.extend(weights.iter().flat_map(|w| w.to_le_bytes()));
+        write(&piece)?;
+    }
+    Ok(())
 }
 
 fn total_len(header_len: u64, n_weight_bytes: u64) -> u64 {
@@ -406,6 +441,8 @@ fn check_agreement(signal: &SignalInfo, config: &NetworkConfig) -> Result<(), Fi
 }
 
 struct Prefix {
+    bytes: [u8; PREFIX_LEN],
+    version: u16,
     header_len: u32,
     header_crc: u32,
 }
@@ -489,12 +526,64 @@ impl<R: Read> Input<'_, R> {
             return Err(FileError::Header("version 0 does not exist".to_owned()));
         }
         if flags != 0 {
-            return Err(FileError::Header(format!("flags are {flags:#06x}; version 1 has none")));
+            return Err(FileError::Header(format!("flags are {flags:#06x}; versions 1 and 2 have none")));
         }
         if header_len % 8 != 0 {
             return Err(FileError::Header(format!("its length is {header_len}, not a multiple of 8")));
         }
-        Ok(Prefix { header_len, header_crc: u32_at(16) })
+        Ok(Prefix { bytes: prefix, version, header_len, header_crc: u32_at(16) })
+    }
+
+    /// What follows the prefix, checked as far as it can be without the rest.
+    fn header(
+        &mut self,
+        prefix: &Prefix,
+        known_len: Option<u64>,
+        limits: &Limits,
+    ) -> Result<Header, FileError> {
+        if prefix.header_len > limits.max_header_bytes {
+            return Err(FileError::Limit {
+                what: "bytes of header",
+                actual: u128::from(prefix.header_len),
+                limit: u64::from(limits.max_header_bytes),
+                field: "max_header_bytes",
+            });
+        }
+        let header_len = u64::from(prefix.header_len);
+        let at_least = total_len(header_len, 0);
+        if let Some(actual) = known_len.filter(|&len| len < at_least) {
+            return Err(FileError::Truncated { actual, expected: at_least });
+        }
+        let mut bytes = Vec::new();
+        self.in_pieces(header_len, at_least, |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })?;
+        check("header", prefix.header_crc, crc32fast::hash(&bytes))?;
+        let header = header::parse(&bytes, prefix.version)?;
+        header.validate()?;
+        limits.check(&header)?;
+        Ok(Header { header, version: prefix.version })
+    }
+
+    /// Weights; memory for all of them is taken at once if they are known to be there.
+    fn weights(
+        &mut self,
+        n_params: usize,
+        n_bytes: u64,
+        expected: u64,
+        is_there: bool,
+    ) -> Result<Vec<f32>, FileError> {
+        let mut params: Vec<f32> = Vec::new();
+        if is_there {
+            params.try_reserve_exact(n_params).map_err(|_| FileError::Memory { n_bytes })?;
+        }
+        self.in_pieces(n_bytes, expected, |piece| {
+            params.try_reserve(piece.len() / 4).map_err(|_| FileError::Memory { n_bytes })?;
+            params.extend(piece.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)));
+            Ok(())
+        })?;
+        Ok(params)
     }
 }
 

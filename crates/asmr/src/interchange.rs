@@ -206,6 +206,8 @@ pub fn imported_signal(config: &NetworkConfig) -> SignalInfo {
         channels: config.channels,
         sample_type: if color.is_some() { SampleType::U8 } else { SampleType::F32 },
         color,
+        value_range: None,
+        media: crate::signal::Media::Plain,
     }
 }
 

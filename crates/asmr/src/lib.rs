@@ -6,6 +6,7 @@ pub mod cost;
 pub mod file;
 pub mod inference;
 pub mod interchange;
+pub mod metadata;
 pub mod modulation;
 pub mod network;
 mod parallel;

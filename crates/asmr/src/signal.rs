@@ -7,6 +7,9 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use crate::metadata::Media;
+use crate::with_samples;
+
 /// The largest number of axes a signal may have.
 pub const MAX_AXES: usize = 4;
 /// The largest extent of one axis.
@@ -18,12 +21,22 @@ pub const MAX_CHANNELS: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SampleType {
-    /// 8-bit unsigned; 255 is the network's 1.0.
+    /// 8-bit unsigned.
     U8,
-    /// 16-bit unsigned; 65535 is the network's 1.0.
+    /// 8-bit signed.
+    I8,
+    /// 16-bit unsigned.
     U16,
-    /// 32-bit float, unscaled: the network's own value.
+    /// 16-bit signed.
+    I16,
+    /// 32-bit unsigned.
+    U32,
+    /// 32-bit signed; also sound of 24 bits, as whole numbers of 24 bits.
+    I32,
+    /// 32-bit float.
     F32,
+    /// 64-bit float; a network keeps about 7 digits of it.
+    F64,
 }
 
 impl SampleType {
@@ -31,10 +44,100 @@ impl SampleType {
     #[must_use]
     pub fn n_bytes(self) -> usize {
         match self {
-            Self::U8 => 1,
-            Self::U16 => 2,
-            Self::F32 => 4,
+            Self::U8 | Self::I8 => 1,
+            Self::U16 | Self::I16 => 2,
+            Self::U32 | Self::I32 | Self::F32 => 4,
+            Self::F64 => 8,
         }
+    }
+
+    /// Whether values are floating-point numbers.
+    #[must_use]
+    pub fn is_float(self) -> bool {
+        matches!(self, Self::F32 | Self::F64)
+    }
+
+    /// The least and the greatest value (of floats, the greatest finite ones).
+    #[must_use]
+    pub fn limits(self) -> (f64, f64) {
+        match self {
+            Self::U8 => (0.0, f64::from(u8::MAX)),
+            Self::I8 => (f64::from(i8::MIN), f64::from(i8::MAX)),
+            Self::U16 => (0.0, f64::from(u16::MAX)),
+            Self::I16 => (f64::from(i16::MIN), f64::from(i16::MAX)),
+            Self::U32 => (0.0, f64::from(u32::MAX)),
+            Self::I32 => (f64::from(i32::MIN), f64::from(i32::MAX)),
+            Self::F32 => (f64::from(f32::MIN), f64::from(f32::MAX)),
+            Self::F64 => (f64::MIN, f64::MAX),
+        }
+    }
+
+    /// The name, as in files: `u8`, `i16`, `f32`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::U8 => "u8",
+            Self::I8 => "i8",
+            Self::U16 => "u16",
+            Self::I16 => "i16",
+            Self::U32 => "u32",
+            Self::I32 => "i32",
+            Self::F32 => "f32",
+            Self::F64 => "f64",
+        }
+    }
+}
+
+/// How stored values meet the network's scale: the network's 0 is `low`, its 1 is `high`. Decoded values are clamped
+/// to this range, and whole numbers rounded to the nearest.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "[f64; 2]", into = "[f64; 2]")]
+pub struct ValueRange {
+    low: f64,
+    high: f64,
+}
+
+impl ValueRange {
+    /// A range from the least to the greatest value of a signal. Where they are equal, one above is the end, so that a
+    /// constant signal is the network's 0.
+    #[must_use]
+    pub fn of(low: f64, high: f64) -> Self {
+        if low < high {
+            return Self { low, high };
+        }
+        // One more must be another number: above 2^53 it takes more than one.
+        Self { low, high: (low + 1.0).max(low.next_up()) }
+    }
+
+    /// The stored value of the network's 0.
+    #[must_use]
+    pub fn low(self) -> f64 {
+        self.low
+    }
+
+    /// The stored value of the network's 1.
+    #[must_use]
+    pub fn high(self) -> f64 {
+        self.high
+    }
+
+    /// `high − low`, above 0.
+    #[must_use]
+    pub fn span(self) -> f64 {
+        self.high - self.low
+    }
+}
+
+impl From<[f64; 2]> for ValueRange {
+    /// As stored in a file; [`SignalInfo::validate`] refuses what is no range.
+    fn from([low, high]: [f64; 2]) -> Self {
+        Self { low, high }
+    }
+}
+
+impl From<ValueRange> for [f64; 2] {
+    fn from(range: ValueRange) -> Self {
+        [range.low, range.high]
     }
 }
 
@@ -66,7 +169,7 @@ impl ColorType {
 }
 
 /// Everything about a signal but its values: what a decoder must know to give the same kind of thing back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SignalInfo {
     /// Samples along each axis, slowest axis first; 1 to [`MAX_AXES`] entries of 1 to [`MAX_EXTENT`].
@@ -75,11 +178,29 @@ pub struct SignalInfo {
     pub channels: usize,
     /// How values are stored.
     pub sample_type: SampleType,
-    /// `Some` for a picture; `None` for a plain array.
+    /// `Some` for a picture (2 axes) or a film (3 axes, the first in time); `None` for anything else.
     pub color: Option<ColorType>,
+    /// How values meet the network's scale. `None`: 8 and 16-bit unsigned values have their type's whole range, floats
+    /// are the network's own values, neither scaled nor clamped; other types have no such default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_range: Option<ValueRange>,
+    /// What the grid is a grid of.
+    #[serde(default, skip_serializing_if = "Media::is_plain")]
+    pub media: Media,
 }
 
 impl SignalInfo {
+    /// A plain array or, with a colour type, a picture.
+    #[must_use]
+    pub fn plain(
+        extents: Vec<usize>,
+        channels: usize,
+        sample_type: SampleType,
+        color: Option<ColorType>,
+    ) -> Self {
+        Self { extents, channels, sample_type, color, value_range: None, media: Media::Plain }
+    }
+
     /// Samples in the grid: the product of the extents (`None` past 2^63).
     #[must_use]
     pub fn n_samples(&self) -> Option<u64> {
@@ -108,12 +229,107 @@ impl SignalInfo {
         if self.channels == 0 || self.channels > MAX_CHANNELS {
             return Err(SignalError::Channels(self.channels));
         }
+        let color_axes = if matches!(self.media, Media::Video(_)) { 3 } else { 2 };
         if let Some(color) = self.color
-            && (color.n_channels() != self.channels || self.extents.len() != 2)
+            && (color.n_channels() != self.channels || self.extents.len() != color_axes)
         {
             return Err(SignalError::Color { color, channels: self.channels, axes: self.extents.len() });
         }
-        Ok(())
+        if let Some(ValueRange { low, high }) = self.value_range {
+            let (least, greatest) = self.sample_type.limits();
+            // A constant at the end of its type reaches one past it.
+            if !(low < high && low >= least && high <= greatest.max(greatest + 1.0) && (high - low).is_finite())
+            {
+                return Err(SignalError::ValueRange { low, high, sample_type: self.sample_type });
+            }
+        } else if !matches!(self.sample_type, SampleType::U8 | SampleType::U16 | SampleType::F32) {
+            return Err(SignalError::NoValueRange(self.sample_type));
+        }
+        self.media.validate(self)
+    }
+
+    /// What the network's scale is in stored values: [`Self::value_range`], or the type's default.
+    #[must_use]
+    pub fn scale(&self) -> ValueRange {
+        self.value_range.unwrap_or(match self.sample_type {
+            SampleType::U8 => ValueRange { low: 0.0, high: 255.0 },
+            SampleType::U16 => ValueRange { low: 0.0, high: 65535.0 },
+            _ => ValueRange { low: 0.0, high: 1.0 },
+        })
+    }
+
+    /// The peak of the peak signal-to-noise ratio, in stored values: the type's whole range for pictures, films and
+    /// plain arrays of 8 or 16 bits, the range from −full scale to full scale for sound (2 for floats), and the signal's own
+    /// value range for everything else.
+    #[must_use]
+    pub fn peak(&self) -> f64 {
+        match &self.media {
+            Media::Audio(_) if self.sample_type.is_float() => 2.0,
+            Media::Audio(audio) => f64::from(audio.bits_per_sample).exp2(),
+            Media::Video(_) if self.sample_type == SampleType::U16 => 65535.0,
+            Media::Video(_) => 255.0,
+            _ => self.scale().span(),
+        }
+    }
+
+    /// Copies `samples[start .. start + out.len()]` into `out`, scaled to the network's \[0, 1\] (floats without a value
+    /// range as they are).
+    ///
+    /// # Panics
+    /// When the range does not lie inside `samples`.
+    pub fn scaled(&self, samples: &Samples, start: usize, out: &mut [f32]) {
+        let range = start..start + out.len();
+        if self.value_range.is_none() {
+            match samples {
+                Samples::U8(v) => {
+                    for (o, &x) in out.iter_mut().zip(&v[range]) {
+                        *o = f32::from(x) * (1.0 / 255.0);
+                    }
+                    return;
+                }
+                Samples::U16(v) => {
+                    for (o, &x) in out.iter_mut().zip(&v[range]) {
+                        *o = f32::from(x) * (1.0 / 65535.0);
+                    }
+                    return;
+                }
+                Samples::F32(v) => {
+                    out.copy_from_slice(&v[range]);
+                    return;
+                }
+                _ => {}
+            }
+        }
+        let scale = self.scale();
+        let (low, gain) = (scale.low, 1.0 / scale.span());
+        with_samples!(samples, v => {
+            for (o, &x) in out.iter_mut().zip(&v[range]) {
+                *o = ((f64::from(x) - low) * gain) as f32;
+            }
+        });
+    }
+
+    /// Network values to stored values, by [`Samples::from_network`]; floats without a value range stay as they are.
+    #[must_use]
+    pub fn restored(&self, values: &[f32]) -> Samples {
+        if self.value_range.is_none() && self.sample_type == SampleType::F32 {
+            return Samples::F32(values.to_vec());
+        }
+        Samples::from_network(values, self.sample_type, self.scale())
+    }
+
+    /// The same signal with another extent of the slowest axis.
+    #[must_use]
+    pub fn slices(&self, extent: usize) -> Self {
+        let mut part = self.clone();
+        part.extents[0] = extent;
+        part
+    }
+
+    /// Values in one slice of the slowest axis.
+    #[must_use]
+    pub fn slice_values(&self) -> usize {
+        self.extents[1..].iter().product::<usize>() * self.channels
     }
 }
 
@@ -144,6 +360,27 @@ pub enum SignalError {
         /// The axes it came with.
         axes: usize,
     },
+    /// A value range that is none, or that the sample type cannot hold.
+    #[error("the value range is {low} to {high}; it must rise and lie within what {} holds", sample_type.name())]
+    ValueRange {
+        /// Its low end.
+        low: f64,
+        /// Its high end.
+        high: f64,
+        /// The sample type.
+        sample_type: SampleType,
+    },
+    /// A sample type without a default range came without one.
+    #[error("values of type {} need a value range", .0.name())]
+    NoValueRange(SampleType),
+    /// Metadata that does not fit the grid.
+    #[error("{kind}: {problem}")]
+    Media {
+        /// What the grid is a grid of.
+        kind: &'static str,
+        /// What does not fit.
+        problem: String,
+    },
     /// The number of values differs from what the shape needs.
     #[error("extents {extents:?} with {channels} channels need {expected} values, not {actual}")]
     Length {
@@ -162,30 +399,115 @@ pub enum SignalError {
         /// Position in the flat array.
         index: usize,
         /// The value.
-        value: f32,
+        value: f64,
     },
 }
 
 /// Values in their own type, row-major, channel last.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Samples {
-    /// 8-bit values.
+    /// 8-bit unsigned values.
     U8(Vec<u8>),
-    /// 16-bit values.
+    /// 8-bit signed values.
+    I8(Vec<i8>),
+    /// 16-bit unsigned values.
     U16(Vec<u16>),
-    /// Float values.
+    /// 16-bit signed values.
+    I16(Vec<i16>),
+    /// 32-bit unsigned values.
+    U32(Vec<u32>),
+    /// 32-bit signed values.
+    I32(Vec<i32>),
+    /// 32-bit floats.
     F32(Vec<f32>),
+    /// 64-bit floats.
+    F64(Vec<f64>),
+}
+
+/// Evaluates an expression with `$values` bound to the typed vector (or slice) inside [`Samples`], whatever its type.
+///
+/// ```
+/// use asmr::{signal::Samples, with_samples};
+/// let samples = Samples::I16(vec![-3, 4]);
+/// let sum: f64 = with_samples!(&samples, values => values.iter().map(|&v| f64::from(v)).sum());
+/// assert_eq!(sum, 1.0);
+/// ```
+#[macro_export]
+macro_rules! with_samples {
+    ($samples:expr, $values:ident => $body:expr) => {
+        match $samples {
+            $crate::signal::Samples::U8($values) => $body,
+            $crate::signal::Samples::I8($values) => $body,
+            $crate::signal::Samples::U16($values) => $body,
+            $crate::signal::Samples::I16($values) => $body,
+            $crate::signal::Samples::U32($values) => $body,
+            $crate::signal::Samples::I32($values) => $body,
+            $crate::signal::Samples::F32($values) => $body,
+            $crate::signal::Samples::F64($values) => $body,
+        }
+    };
 }
 
 impl Samples {
+    /// No values, of a type.
+    #[must_use]
+    pub fn empty(sample_type: SampleType) -> Self {
+        match sample_type {
+            SampleType::U8 => Self::U8(Vec::new()),
+            SampleType::I8 => Self::I8(Vec::new()),
+            SampleType::U16 => Self::U16(Vec::new()),
+            SampleType::I16 => Self::I16(Vec::new()),
+            SampleType::U32 => Self::U32(Vec::new()),
+            SampleType::I32 => Self::I32(Vec::new()),
+            SampleType::F32 => Self::F32(Vec::new()),
+            SampleType::F64 => Self::F64(Vec::new()),
+        }
+    }
+
+    /// Values from their little-endian bytes.
+    ///
+    /// # Panics
+    /// When the number of bytes is no multiple of a value's.
+    #[must_use]
+    pub fn from_le_bytes(sample_type: SampleType, bytes: &[u8]) -> Self {
+        macro_rules! values {
+            ($variant:ident, $type:ty) => {{
+                let (chunks, rest) = bytes.as_chunks();
+                assert!(rest.is_empty(), "whole values");
+                Self::$variant(chunks.iter().map(|&b| <$type>::from_le_bytes(b)).collect())
+            }};
+        }
+        match sample_type {
+            SampleType::U8 => Self::U8(bytes.to_vec()),
+            SampleType::I8 => values!(I8, i8),
+            SampleType::U16 => values!(U16, u16),
+            SampleType::I16 => values!(I16, i16),
+            SampleType::U32 => values!(U32, u32),
+            SampleType::I32 => values!(I32, i32),
+            SampleType::F32 => values!(F32, f32),
+            SampleType::F64 => values!(F64, f64),
+        }
+    }
+
+    /// The values' little-endian bytes.
+    #[must_use]
+    pub fn to_le_bytes(&self) -> Vec<u8> {
+        match self {
+            Self::U8(v) => v.clone(),
+            Self::I8(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Self::U16(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Self::I16(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Self::U32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Self::I32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Self::F32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Self::F64(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        }
+    }
+
     /// Number of values.
     #[must_use]
     pub fn len(&self) -> usize {
-        match self {
-            Self::U8(v) => v.len(),
-            Self::U16(v) => v.len(),
-            Self::F32(v) => v.len(),
-        }
+        with_samples!(self, v => v.len())
     }
 
     /// Whether there is no value at all.
@@ -199,9 +521,98 @@ impl Samples {
     pub fn sample_type(&self) -> SampleType {
         match self {
             Self::U8(_) => SampleType::U8,
+            Self::I8(_) => SampleType::I8,
             Self::U16(_) => SampleType::U16,
+            Self::I16(_) => SampleType::I16,
+            Self::U32(_) => SampleType::U32,
+            Self::I32(_) => SampleType::I32,
             Self::F32(_) => SampleType::F32,
+            Self::F64(_) => SampleType::F64,
         }
+    }
+
+    /// Some of the values.
+    ///
+    /// # Panics
+    /// When the range does not lie inside.
+    #[must_use]
+    pub fn slice(&self, range: std::ops::Range<usize>) -> Self {
+        match self {
+            Self::U8(v) => Self::U8(v[range].to_vec()),
+            Self::I8(v) => Self::I8(v[range].to_vec()),
+            Self::U16(v) => Self::U16(v[range].to_vec()),
+            Self::I16(v) => Self::I16(v[range].to_vec()),
+            Self::U32(v) => Self::U32(v[range].to_vec()),
+            Self::I32(v) => Self::I32(v[range].to_vec()),
+            Self::F32(v) => Self::F32(v[range].to_vec()),
+            Self::F64(v) => Self::F64(v[range].to_vec()),
+        }
+    }
+
+    /// The first value that is not finite, with its position.
+    #[must_use]
+    pub fn first_not_finite(&self) -> Option<(usize, f64)> {
+        match self {
+            Self::F32(v) => v.iter().position(|x| !x.is_finite()).map(|i| (i, f64::from(v[i]))),
+            Self::F64(v) => v.iter().position(|x| !x.is_finite()).map(|i| (i, v[i])),
+            _ => None,
+        }
+    }
+
+    /// The least and the greatest value; `None` if there are none or one is NaN.
+    #[must_use]
+    pub fn min_max(&self) -> Option<(f64, f64)> {
+        let (low, high) = with_samples!(self, v => v.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &x| {
+            let x = f64::from(x);
+            // NaN makes both NaN, and keeps them so.
+            (if x < low || x.is_nan() { x } else { low }, if x > high || x.is_nan() { x } else { high })
+        }));
+        (low <= high).then_some((low, high))
+    }
+
+    /// Network values to stored values: clamped to the range, whole numbers rounded to the nearest (halves to even). NaN
+    /// counts as the range's low end.
+    #[must_use]
+    pub fn from_network(values: &[f32], sample_type: SampleType, range: ValueRange) -> Self {
+        #[allow(clippy::manual_clamp, reason = "clamp keeps NaN")]
+        let restore = |v: f32| f64::from(v.max(0.0).min(1.0)).mul_add(range.span(), range.low);
+        macro_rules! whole {
+            ($variant:ident, $type:ty) => {
+                // A cast saturates: the range's high end may be one past the type's.
+                Self::$variant(values.iter().map(|&v| restore(v).round_ties_even() as $type).collect())
+            };
+        }
+        match sample_type {
+            SampleType::U8 => whole!(U8, u8),
+            SampleType::I8 => whole!(I8, i8),
+            SampleType::U16 => whole!(U16, u16),
+            SampleType::I16 => whole!(I16, i16),
+            SampleType::U32 => whole!(U32, u32),
+            SampleType::I32 => whole!(I32, i32),
+            SampleType::F32 => Self::F32(values.iter().map(|&v| restore(v) as f32).collect()),
+            SampleType::F64 => Self::F64(values.iter().map(|&v| restore(v)).collect()),
+        }
+    }
+}
+
+/// A signal whose values can be read anywhere, scaled for the network: what a fit needs of one.
+pub trait Source: Sync {
+    /// The shape and meaning of the values.
+    fn info(&self) -> &SignalInfo;
+
+    /// Copies the values `start .. start + out.len()` of the flat array into `out`, scaled to the network's
+    /// \[0, 1\].
+    ///
+    /// A source that cannot read gives zeros and tells why by [`Source::failure`]: reading happens in the middle of sums
+    /// over all threads, which are then worth nothing anyway.
+    ///
+    /// # Panics
+    /// When the range does not lie inside the signal.
+    fn read_scaled(&self, start: u64, out: &mut [f32]);
+
+    /// Why reading failed, if it ever did.
+    fn failure(&self) -> Option<String> {
+        None
     }
 }
 
@@ -230,10 +641,8 @@ impl Signal {
                 actual: samples.len(),
             });
         }
-        if let Samples::F32(values) = &samples
-            && let Some(index) = values.iter().position(|v| !v.is_finite())
-        {
-            return Err(SignalError::NotFinite { index, value: values[index] });
+        if let Some((index, value)) = samples.first_not_finite() {
+            return Err(SignalError::NotFinite { index, value });
         }
         Ok(Self { info, samples })
     }
@@ -255,26 +664,15 @@ impl Signal {
     pub fn into_samples(self) -> Samples {
         self.samples
     }
+}
 
-    /// Copies the values `start .. start + out.len()` of the flat array into `out`, scaled to the network's
-    /// \[0, 1\] (floats as they are).
-    ///
-    /// # Panics
-    /// When the range does not lie inside the signal.
-    pub fn read_scaled(&self, start: usize, out: &mut [f32]) {
-        let range = start..start + out.len();
-        match &self.samples {
-            Samples::U8(v) => {
-                for (o, &x) in out.iter_mut().zip(&v[range]) {
-                    *o = f32::from(x) * (1.0 / 255.0);
-                }
-            }
-            Samples::U16(v) => {
-                for (o, &x) in out.iter_mut().zip(&v[range]) {
-                    *o = f32::from(x) * (1.0 / 65535.0);
-                }
-            }
-            Samples::F32(v) => out.copy_from_slice(&v[range]),
-        }
+impl Source for Signal {
+    fn info(&self) -> &SignalInfo {
+        &self.info
+    }
+
+    fn read_scaled(&self, start: u64, out: &mut [f32]) {
+        // What is in memory is within usize.
+        self.info.scaled(&self.samples, start as usize, out);
     }
 }

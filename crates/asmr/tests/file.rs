@@ -60,7 +60,7 @@ fn small() -> AsmrFile {
         modulator: Modulator::Linear,
     };
     AsmrFile {
-        signal: SignalInfo { extents: vec![6], channels: 1, sample_type: SampleType::F32, color: None },
+        signal: SignalInfo::plain(vec![6], 1, SampleType::F32, None),
         network: Network::new(config, SMALL_WEIGHTS.to_vec()).unwrap(),
         fit: None,
     }
@@ -138,7 +138,7 @@ fn make(
     fit.insert("lr", (seed % 4096) as f64 / 1024.0);
     fit.insert("stages", json!([{"z": 1, "a": [true, null]}, -3, "ü\"\\\n"]));
     AsmrFile {
-        signal: SignalInfo { extents, channels, sample_type: kind.1, color },
+        signal: SignalInfo::plain(extents, channels, kind.1, color),
         network: Network::init(config, seed, 1.0).unwrap(),
         fit: (!seed.is_multiple_of(3)).then_some(fit),
     }

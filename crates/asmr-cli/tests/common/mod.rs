@@ -148,9 +148,9 @@ pub fn picture(rows: usize, columns: usize, (color, sample_type): Kind) -> Signa
     let samples = match sample_type {
         SampleType::U8 => Samples::U8(values.map(|v| (v * 255.0) as u8).collect()),
         SampleType::U16 => Samples::U16(values.map(|v| (v * 65535.0) as u16).collect()),
-        SampleType::F32 => Samples::F32(values.map(|v| v as f32).collect()),
+        _ => Samples::F32(values.map(|v| v as f32).collect()),
     };
-    let info = SignalInfo { extents: vec![rows, columns], channels, sample_type, color: Some(color) };
+    let info = SignalInfo::plain(vec![rows, columns], channels, sample_type, Some(color));
     Signal::new(info, samples).unwrap()
 }
 

@@ -5,18 +5,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::fit::{FitRecord, parse_strict};
-use super::{FileError, MAX_FIT_DEPTH};
+use super::{FileError, FileHeader, MAX_FIT_DEPTH, short};
 use crate::network::NetworkConfig;
 use crate::signal::SignalInfo;
 
 /// Levels of nesting of a whole header: the fit record is one level down.
 const MAX_DEPTH: usize = MAX_FIT_DEPTH + 1;
 
-/// A header's content.
+/// A header's content, and the version that it is of.
 pub(super) struct Header {
-    pub(super) signal: SignalInfo,
-    pub(super) network: NetworkConfig,
-    pub(super) fit: Option<FitRecord>,
+    pub(super) header: FileHeader,
+    pub(super) version: u16,
 }
 
 /// How the weights are stored. A later version may add other encodings.
@@ -56,18 +55,67 @@ pub(super) fn write(
         .map_err(|e| FileError::Header(e.to_string()))
 }
 
-/// Reads a header. The signal and the configuration are well-formed afterwards, not yet validated against each
-/// other.
-pub(super) fn parse(bytes: &[u8]) -> Result<Header, FileError> {
+/// How version 2 stores weights.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Chunks {
+    encoding: String,
+    /// Samples of the slowest axis in a chunk.
+    extent: usize,
+    /// Number of chunks.
+    n: usize,
+}
+
+/// The header of version 2 as JSON.
+pub(super) fn write_2(header: &FileHeader) -> Result<Vec<u8>, FileError> {
+    #[derive(Serialize)]
+    struct Fields<'a> {
+        signal: &'a SignalInfo,
+        network: &'a NetworkConfig,
+        chunks: Chunks,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        fit: Option<&'a FitRecord>,
+    }
+    let chunks =
+        Chunks { encoding: "f32".to_owned(), extent: header.chunk_extent, n: header.n_chunks() };
+    let fields =
+        Fields { signal: &header.signal, network: &header.network, chunks, fit: header.fit.as_ref() };
+    serde_json::to_vec(&fields).map_err(|e| FileError::Header(e.to_string()))
+}
+
+/// Reads a header of version 1 or 2. Its parts are well-formed afterwards, not yet validated against each other.
+pub(super) fn parse(bytes: &[u8], version: u16) -> Result<FileHeader, FileError> {
     let value = parse_strict(bytes, MAX_DEPTH).map_err(|e| FileError::Header(e.to_string()))?;
     let Value::Object(mut fields) = value else {
         return Err(FileError::Header("it is no JSON object".to_owned()));
     };
     // The validation of a configuration counts weights, and the partition's own validation bounds that.
     let signal: SignalInfo = part(&mut fields, "signal")?;
+    signal.validate()?;
     let network: NetworkConfig = part(&mut fields, "network")?;
     network.validate()?;
-    let weights: Weights = part(&mut fields, "weights")?;
+    let chunk_extent = if version == 1 {
+        let weights: Weights = part(&mut fields, "weights")?;
+        check_encoding(&weights.encoding, version)?;
+        if weights != Weights::plain(&network) {
+            return Err(FileError::Inconsistent(format!(
+                "it announces {} bytes of weights and its network has {} weights of 4 bytes",
+                weights.n_bytes,
+                network.n_params()
+            )));
+        }
+        signal.extents[0]
+    } else {
+        let chunks: Chunks = part(&mut fields, "chunks")?;
+        check_encoding(&chunks.encoding, version)?;
+        if chunks.extent == 0 || chunks.n != signal.extents[0].div_ceil(chunks.extent) {
+            return Err(FileError::Inconsistent(format!(
+                "it announces {} chunks of {} samples along an axis of {}",
+                chunks.n, chunks.extent, signal.extents[0]
+            )));
+        }
+        chunks.extent
+    };
     let fit = match fields.remove("fit") {
         None => None,
         Some(Value::Object(entries)) => Some(FitRecord::from_object(entries)),
@@ -76,20 +124,23 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Header, FileError> {
     if let Some(unknown) = fields.keys().next() {
         return Err(FileError::Header(format!("unknown field '{unknown}'")));
     }
-    if weights.encoding != "f32" {
-        return Err(FileError::Header(format!(
-            "the weights are encoded as '{}'; version 1 has only 'f32'",
-            weights.encoding
-        )));
+    let header = FileHeader { signal, chunk_extent, network, fit };
+    if version == 1 && !header.fits_version_1() {
+        return Err(FileError::Header(
+            "its signal has a sample type, a value range or metadata that version 1 does not have".to_owned(),
+        ));
     }
-    if weights != Weights::plain(&network) {
-        return Err(FileError::Inconsistent(format!(
-            "it announces {} bytes of weights and its network has {} weights of 4 bytes",
-            weights.n_bytes,
-            network.n_params()
-        )));
+    Ok(header)
+}
+
+fn check_encoding(encoding: &str, version: u16) -> Result<(), FileError> {
+    if encoding == "f32" {
+        return Ok(());
     }
-    Ok(Header { signal, network, fit })
+    Err(FileError::Header(format!(
+        "the weights are encoded as '{}'; version {version} has only 'f32'",
+        short(encoding)
+    )))
 }
 
 /// One field that must be there and must be an object, and so must the objects inside it.

@@ -1,0 +1,388 @@
+//! Version 2 of the file: a signal cut along its slowest axis into chunks, a network for each, and an index to find
+//! them by; and readers of both versions that fetch one network at a time.
+//!
+//! ```text
+//! 0      24  prefix, as in version 1 (version 2)
+//! 24     H   header: JSON
+//! 24+H   24N index: per chunk its offset (8), its length in bytes (8), CRC-32 of its bytes (4), 0 (4)
+//!        4   CRC-32 of the index
+//!        4   0
+//!            chunks, one after the other without gaps
+//! ```
+
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::ops::Range;
+
+use super::header::{self, Header};
+use super::{
+    AsmrFile, CHECKSUM_LEN, FileError, FitRecord, Input, Limits, MAX_HEADER_BYTES, PREFIX_LEN, check,
+    total_len,
+};
+use crate::network::{Network, NetworkConfig};
+use crate::partition::Partition;
+use crate::signal::SignalInfo;
+
+/// The most chunks of a file.
+pub const MAX_CHUNKS: usize = 1 << 20;
+/// Bytes of one entry of the index.
+const ENTRY_LEN: u64 = 24;
+
+/// What a file says before its weights: everything that a reader needs to plan a decode.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FileHeader {
+    /// What a decode gives back.
+    pub signal: SignalInfo,
+    /// Samples of the slowest axis in a chunk; the last may have fewer. Equal to the axis' extent where there is one
+    /// network for everything.
+    pub chunk_extent: usize,
+    /// The configuration of a whole chunk's network: its partition's extents are `chunk_extent` and the signal's
+    /// other extents. The last chunk's has the same bases.
+    pub network: NetworkConfig,
+    /// How the networks were fitted, if known.
+    pub fit: Option<FitRecord>,
+}
+
+impl FileHeader {
+    /// A signal with one network.
+    #[must_use]
+    pub fn single(signal: SignalInfo, network: NetworkConfig, fit: Option<FitRecord>) -> Self {
+        Self { chunk_extent: signal.extents[0], signal, network, fit }
+    }
+
+    /// Number of chunks, 1 or more.
+    #[must_use]
+    pub fn n_chunks(&self) -> usize {
+        self.signal.extents[0].div_ceil(self.chunk_extent)
+    }
+
+    /// Samples of the slowest axis in a chunk.
+    #[must_use]
+    pub fn chunk_range(&self, chunk: usize) -> Range<u64> {
+        let start = chunk as u64 * self.chunk_extent as u64;
+        start..(start + self.chunk_extent as u64).min(self.signal.extents[0] as u64)
+    }
+
+    /// The configuration of a chunk's network.
+    ///
+    /// # Panics
+    /// When there is no such chunk, or the header is not valid.
+    #[must_use]
+    pub fn chunk_config(&self, chunk: usize) -> NetworkConfig {
+        let range = self.chunk_range(chunk);
+        let mut extents = self.signal.extents.clone();
+        extents[0] = (range.end - range.start) as usize;
+        let partition = Partition::new(&extents, self.network.partition.bases());
+        let partition = partition.expect("a shorter extent fits the bases of a longer one");
+        NetworkConfig { partition, ..self.network.clone() }
+    }
+
+    /// Shape and metadata of a chunk as a signal of its own.
+    #[must_use]
+    pub fn chunk_signal(&self, chunk: usize) -> SignalInfo {
+        let range = self.chunk_range(chunk);
+        self.signal.slices((range.end - range.start) as usize)
+    }
+
+    /// Checks that the parts are valid and agree with each other.
+    ///
+    /// # Errors
+    /// [`FileError::Signal`], [`FileError::Network`], [`FileError::Inconsistent`] or [`FileError::Fit`].
+    pub fn validate(&self) -> Result<(), FileError> {
+        self.signal.validate()?;
+        self.network.validate()?;
+        let extent = self.signal.extents[0];
+        if self.chunk_extent == 0 || self.chunk_extent > extent {
+            return Err(FileError::Inconsistent(format!(
+                "chunks of {} samples along an axis of {extent}",
+                self.chunk_extent
+            )));
+        }
+        if self.n_chunks() > MAX_CHUNKS {
+            return Err(FileError::Inconsistent(format!(
+                "it has {} chunks, and at most {MAX_CHUNKS} are allowed",
+                self.n_chunks()
+            )));
+        }
+        let expected = self.signal.slices(self.chunk_extent).extents;
+        if self.network.partition.extents() != expected {
+            return Err(FileError::Inconsistent(format!(
+                "a chunk of the signal has extents {expected:?} and the network's partition {:?}",
+                self.network.partition.extents()
+            )));
+        }
+        if self.network.channels != self.signal.channels {
+            return Err(FileError::Inconsistent(format!(
+                "the signal has {} channels and the network {}",
+                self.signal.channels, self.network.channels
+            )));
+        }
+        self.fit.as_ref().map_or(Ok(()), FitRecord::validate)
+    }
+
+    /// Whether version 1 can hold this.
+    pub(super) fn fits_version_1(&self) -> bool {
+        use crate::signal::SampleType::{F32, U8, U16};
+        self.n_chunks() == 1
+            && self.signal.value_range.is_none()
+            && self.signal.media.is_plain()
+            && matches!(self.signal.sample_type, U8 | U16 | F32)
+    }
+
+    /// The JSON, padded to a multiple of 8 bytes.
+    fn to_bytes(&self) -> Result<Vec<u8>, FileError> {
+        self.validate()?;
+        let mut bytes = header::write_2(self)?;
+        bytes.resize(bytes.len().next_multiple_of(8), b' ');
+        if bytes.len() > MAX_HEADER_BYTES as usize {
+            return Err(FileError::Header(format!(
+                "it is {} bytes long and at most {MAX_HEADER_BYTES} are allowed",
+                bytes.len()
+            )));
+        }
+        Ok(bytes)
+    }
+}
+
+/// One chunk's place.
+#[derive(Clone, Copy, Debug, Default)]
+struct Entry {
+    offset: u64,
+    n_bytes: u64,
+    checksum: u32,
+}
+
+/// Writes a file of version 2, chunk after chunk, with the memory of one.
+///
+/// The index is written last, over the place kept for it: a file that was not finished has an index of zeros, which no
+/// reader takes.
+#[derive(Debug)]
+pub struct AsmrWriter<W> {
+    writer: W,
+    header: FileHeader,
+    /// Of the first byte of the index.
+    index_at: u64,
+    entries: Vec<Entry>,
+}
+
+impl<W: Write + Seek> AsmrWriter<W> {
+    /// Begins a file at the writer's beginning.
+    ///
+    /// # Errors
+    /// [`FileError`] for a header that is refused, and when writing fails.
+    pub fn new(mut writer: W, header: FileHeader) -> Result<Self, FileError> {
+        let bytes = header.to_bytes()?;
+        writer.write_all(&super::prefix(2, &bytes))?;
+        writer.write_all(&bytes)?;
+        let index_at = PREFIX_LEN as u64 + bytes.len() as u64;
+        let index_len = index_len(header.n_chunks());
+        std::io::copy(&mut std::io::repeat(0).take(index_len), &mut writer)?;
+        Ok(Self { writer, header, index_at, entries: Vec::new() })
+    }
+
+    /// What was said at the beginning.
+    #[must_use]
+    pub fn header(&self) -> &FileHeader {
+        &self.header
+    }
+
+    /// Chunks written so far.
+    #[must_use]
+    pub fn n_written(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Appends the next chunk's network.
+    ///
+    /// # Errors
+    /// [`FileError::Inconsistent`] for a network of another shape or one too many; [`FileError::Io`].
+    pub fn push(&mut self, network: &Network) -> Result<(), FileError> {
+        let chunk = self.entries.len();
+        if chunk >= self.header.n_chunks() || *network.config() != self.header.chunk_config(chunk) {
+            return Err(FileError::Inconsistent(format!(
+                "network {chunk} is not one of the {} that were announced",
+                self.header.n_chunks()
+            )));
+        }
+        let offset = self.entries.last().map_or_else(
+            || self.index_at + index_len(self.header.n_chunks()),
+            |last| last.offset + last.n_bytes,
+        );
+        let mut checksum = crc32fast::Hasher::new();
+        super::write_weights(network.params(), |piece| {
+            checksum.update(piece);
+            self.writer.write_all(piece)
+        })?;
+        let n_bytes = header::weight_bytes(network.config());
+        self.entries.push(Entry { offset, n_bytes, checksum: checksum.finalize() });
+        Ok(())
+    }
+
+    /// Writes the index and flushes; gives the writer and the file's length in bytes.
+    ///
+    /// # Errors
+    /// [`FileError::Inconsistent`] when chunks are missing; [`FileError::Io`].
+    pub fn finish(mut self) -> Result<(W, u64), FileError> {
+        if self.entries.len() != self.header.n_chunks() {
+            return Err(FileError::Inconsistent(format!(
+                "{} of {} chunks were written",
+                self.entries.len(),
+                self.header.n_chunks()
+            )));
+        }
+        let mut index = Vec::with_capacity(self.entries.len() * ENTRY_LEN as usize);
+        for entry in &self.entries {
+            index.extend_from_slice(&entry.offset.to_le_bytes());
+            index.extend_from_slice(&entry.n_bytes.to_le_bytes());
+            index.extend_from_slice(&entry.checksum.to_le_bytes());
+            index.extend_from_slice(&[0; 4]);
+        }
+        index.extend_from_slice(&crc32fast::hash(&index).to_le_bytes());
+        let end = self.entries.last().map_or(0, |last| last.offset + last.n_bytes);
+        self.writer.seek(SeekFrom::Start(self.index_at))?;
+        self.writer.write_all(&index)?;
+        self.writer.seek(SeekFrom::Start(end))?;
+        self.writer.flush()?;
+        Ok((self.writer, end))
+    }
+}
+
+/// Bytes of the index and what follows it.
+fn index_len(n_chunks: usize) -> u64 {
+    n_chunks as u64 * ENTRY_LEN + 8
+}
+
+/// Reads a file of any version: the header at once, then the networks that are asked for.
+#[derive(Debug)]
+pub struct AsmrReader<R> {
+    reader: R,
+    version: u16,
+    header: FileHeader,
+    entries: Vec<Entry>,
+    n_bytes: u64,
+}
+
+impl<R: Read + Seek> AsmrReader<R> {
+    /// Reads the header and the index, from the reader's beginning, and checks that the length is right. The weights'
+    /// checksums are checked when they are read.
+    ///
+    /// # Errors
+    /// [`FileError`] for everything that is not the beginning of one valid file within the limits.
+    pub fn open(mut reader: R, limits: &Limits) -> Result<Self, FileError> {
+        let n_bytes = reader.seek(SeekFrom::End(0))?;
+        reader.seek(SeekFrom::Start(0))?;
+        let mut input = Input { reader: &mut reader, position: 0, checksum: crc32fast::Hasher::new() };
+        let prefix = input.prefix()?;
+        let Header { header, version } = input.header(&prefix, Some(n_bytes), limits)?;
+        let body = PREFIX_LEN as u64 + u64::from(prefix.header_len);
+        if version == 1 {
+            let weights = header::weight_bytes(&header.network);
+            let expected = total_len(u64::from(prefix.header_len), weights);
+            check_length(n_bytes, expected)?;
+            let entries = vec![Entry { offset: body, n_bytes: weights, checksum: 0 }];
+            return Ok(Self { reader, version, header, entries, n_bytes });
+        }
+        let n_chunks = header.n_chunks();
+        let first = body + index_len(n_chunks);
+        if n_bytes < first {
+            return Err(FileError::Truncated { actual: n_bytes, expected: first });
+        }
+        let mut index = Vec::new();
+        input.in_pieces(index_len(n_chunks), first, |piece| {
+            index.extend_from_slice(piece);
+            Ok(())
+        })?;
+        let (table, rest) = index.split_at(n_chunks * ENTRY_LEN as usize);
+        let u32_at = |bytes: &[u8], i: usize| u32::from_le_bytes([bytes[i], bytes[i + 1], bytes[i + 2], bytes[i + 3]]);
+        check("index", u32_at(rest, 0), crc32fast::hash(table))?;
+        let mut entries = Vec::with_capacity(n_chunks);
+        let mut offset = first;
+        for (chunk, bytes) in table.chunks_exact(ENTRY_LEN as usize).enumerate() {
+            let u64_at = |i: usize| u64::from(u32_at(bytes, i)) | u64::from(u32_at(bytes, i + 4)) << 32;
+            let entry = Entry { offset: u64_at(0), n_bytes: u64_at(8), checksum: u32_at(bytes, 16) };
+            let expected = header::weight_bytes(&header.chunk_config(chunk));
+            if entry.offset != offset || entry.n_bytes != expected || u32_at(bytes, 20) != 0 {
+                return Err(FileError::Inconsistent(format!(
+                    "the index has chunk {chunk} at byte {} with {} bytes; it should be at {offset} with {expected}",
+                    entry.offset, entry.n_bytes
+                )));
+            }
+            offset += expected;
+            entries.push(entry);
+        }
+        if u32_at(rest, 4) != 0 {
+            return Err(FileError::Inconsistent("the 4 bytes after the index are not 0".to_owned()));
+        }
+        check_length(n_bytes, offset)?;
+        Ok(Self { reader, version, header, entries, n_bytes })
+    }
+
+    /// What the file says before its weights.
+    #[must_use]
+    pub fn header(&self) -> &FileHeader {
+        &self.header
+    }
+
+    /// The file's version.
+    #[must_use]
+    pub fn version(&self) -> u16 {
+        self.version
+    }
+
+    /// The file's length in bytes.
+    #[must_use]
+    pub fn n_bytes(&self) -> u64 {
+        self.n_bytes
+    }
+
+    /// Reads and checks one chunk's network.
+    ///
+    /// # Errors
+    /// [`FileError::Damaged`], [`FileError::Network`], [`FileError::Memory`] or [`FileError::Io`].
+    ///
+    /// # Panics
+    /// When there is no such chunk.
+    pub fn network(&mut self, chunk: usize) -> Result<Network, FileError> {
+        let entry = self.entries[chunk];
+        let end = entry.offset + entry.n_bytes;
+        // Version 1 has one checksum, of everything before it.
+        let start = if self.version == 1 { 0 } else { entry.offset };
+        self.reader.seek(SeekFrom::Start(start))?;
+        let mut input =
+            Input { reader: &mut self.reader, position: start, checksum: crc32fast::Hasher::new() };
+        input.in_pieces(entry.offset - start, self.n_bytes, |_| Ok(()))?;
+        let config = self.header.chunk_config(chunk);
+        let params = input.weights(config.n_params(), entry.n_bytes, self.n_bytes, true)?;
+        let computed = input.checksum.clone().finalize();
+        if self.version == 1 {
+            let mut stored = [0; CHECKSUM_LEN as usize];
+            input.fill(&mut stored, end + CHECKSUM_LEN)?;
+            check("contents", u32::from_le_bytes(stored), computed)?;
+        } else {
+            check("chunk", entry.checksum, computed)?;
+        }
+        Ok(Network::new(config, params)?)
+    }
+
+    /// The whole content of a file with one network.
+    ///
+    /// # Errors
+    /// As [`Self::network`]; [`FileError::Sequence`] for a file with several.
+    pub fn into_file(mut self) -> Result<AsmrFile, FileError> {
+        let n_chunks = self.header.n_chunks();
+        if n_chunks > 1 {
+            return Err(FileError::Sequence { n_chunks });
+        }
+        let network = self.network(0)?;
+        Ok(AsmrFile { signal: self.header.signal, network, fit: self.header.fit })
+    }
+}
+
+fn check_length(actual: u64, expected: u64) -> Result<(), FileError> {
+    if actual < expected {
+        return Err(FileError::Truncated { actual, expected });
+    }
+    if actual > expected {
+        return Err(FileError::TrailingBytes { expected });
+    }
+    Ok(())
+}
