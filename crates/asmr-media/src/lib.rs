@@ -27,7 +27,9 @@ mod write;
 pub use error::MediaError;
 pub use image_read::{Limits, read_image, read_image_from};
 pub use image_write::{JPEG_QUALITY, PictureFormat, check_writable, write_image};
-pub use metrics::{MetricError, largest_difference, max_abs_error, mse, psnr_db, psnr_db_of_mse, squared_error, ssim};
+pub use metrics::{
+    MetricError, largest_difference, max_abs_error, mse, psnr_db, psnr_db_of_mse, squared_error, ssim,
+};
 pub use npy::write_npy;
 pub use stream::{MemoryReader, SliceReader, SliceWriter};
 pub use write::write_atomically;

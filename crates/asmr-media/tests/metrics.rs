@@ -114,8 +114,7 @@ impl Picture {
 
 fn plain(extents: &[usize], channels: usize, samples: Samples) -> Signal {
     let sample_type = samples.sample_type();
-    Signal::new(SignalInfo::plain(extents.to_vec(), channels, sample_type, None), samples)
-        .unwrap()
+    Signal::new(SignalInfo::plain(extents.to_vec(), channels, sample_type, None), samples).unwrap()
 }
 
 fn examples() -> PathBuf {

@@ -126,7 +126,8 @@ fn refusals_name_what_can_hold_it() {
 
 #[test]
 fn arrays_and_extents_that_no_field_can_count_are_refused_early() {
-    let info = |extents: &[usize], channels| SignalInfo::plain(extents.to_vec(), channels, SampleType::U8, None);
+    let info =
+        |extents: &[usize], channels| SignalInfo::plain(extents.to_vec(), channels, SampleType::U8, None);
     let refused = [
         ("a.png", info(&[5], 1)),
         ("a.png", info(&[5, 6, 7], 1)),

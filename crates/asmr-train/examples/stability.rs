@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use asmr::planner::{PlanRequest, plan};
-use asmr::signal::Signal;
+use asmr::signal::{Signal, Source};
 use asmr_train::config::{FitConfig, Preset};
 use asmr_train::fit::{Control, FitEvent, fit};
 

@@ -22,8 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let network =
             NetworkConfig { partition, channels, width, omega_0: 30.0, modulator: Modulator::Linear };
         let n: usize = extents.iter().product::<usize>() * channels;
-        let info =
-            SignalInfo::plain(extents.clone(), channels, SampleType::U8, None);
+        let info = SignalInfo::plain(extents.clone(), channels, SampleType::U8, None);
         let signal = Signal::new(info, Samples::U8((0..n).map(|i| (i * 7919 % 251) as u8).collect()))?;
         let isa = IsaLevel::detect();
         let mut params = Network::init(network.clone(), 1, 1.0)?.into_params();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use asmr::inference::{Decoder, Request};
 use asmr::network::{Network, NetworkConfig, NetworkError};
-use asmr::signal::{Source, SignalInfo};
+use asmr::signal::{SignalInfo, Source};
 use asmr::walk::Region;
 use asmr_kernels::IsaLevel;
 use thiserror::Error;
@@ -394,7 +394,9 @@ fn decoded_psnr_db(config: &NetworkConfig, params: &[f32], signal: &dyn Source) 
         decoded.resize(original.len(), 0.0);
         stored.resize(original.len(), 0.0);
         // The request lies inside the signal and the output has its length: the decoder has nothing to refuse.
-        decoder.decode(&Request { region, thumbnail: 1 }, &mut decoded).expect("a decode fits its own signal");
+        decoder
+            .decode(&Request { region, thumbnail: 1 }, &mut decoded)
+            .expect("a decode fits its own signal");
         info.scaled(&info.restored(&decoded), 0, &mut stored);
         let squares = original.iter().zip(&stored).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2));
         sum += squares.sum::<f64>();

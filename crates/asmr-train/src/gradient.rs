@@ -527,7 +527,10 @@ impl Pass<'_> {
                 let (now, padding) = now.split_at_mut(real * channels);
                 padding.fill(0.0);
                 target.resize(now.len(), 0.0);
-                self.signal.read_scaled((flat * extents[last_axis] as u64 + position as u64) * channels as u64, target);
+                self.signal.read_scaled(
+                    (flat * extents[last_axis] as u64 + position as u64) * channels as u64,
+                    target,
+                );
                 let sums = sums.squares.iter_mut().zip(&mut sums.gradients);
                 for (((y, t), bias), (square, gradient)) in
                     now.iter_mut().zip(&*target).zip(&self.run_bias).zip(sums)

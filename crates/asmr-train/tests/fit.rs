@@ -12,8 +12,7 @@ use asmr_train::fit::{Control, Ending, FitError, FitEvent, Fitted, fit};
 
 /// A smooth 8-bit picture with some texture.
 fn picture(height: usize, width: usize, channels: usize) -> Signal {
-    let info =
-        SignalInfo::plain(vec![height, width], channels, SampleType::U8, None);
+    let info = SignalInfo::plain(vec![height, width], channels, SampleType::U8, None);
     let mut values = Vec::new();
     for y in 0..height {
         for x in 0..width {

@@ -167,7 +167,12 @@ impl Media {
                 check(
                     matches!(info.sample_type, SampleType::U8 | SampleType::I16 | SampleType::I32)
                         || info.sample_type.is_float(),
-                    &|| format!("samples of type {}; they are u8, i16, i32, f32 or f64", info.sample_type.name()),
+                    &|| {
+                        format!(
+                            "samples of type {}; they are u8, i16, i32, f32 or f64",
+                            info.sample_type.name()
+                        )
+                    },
                 )
             }
             Self::Video(video) => {
@@ -185,9 +190,10 @@ impl Media {
                     spacing.is_empty() || (spacing.len() == axes && spacing.iter().all(|s| s.is_finite())),
                     &|| format!("spacing {spacing:?}; it has one finite number per axis"),
                 )?;
-                check(volume.header.len() % 2 == 0 && volume.header.bytes().all(|b| b.is_ascii_hexdigit()), &|| {
-                    "a header that is not made of hexadecimal digits".to_owned()
-                })
+                check(
+                    volume.header.len() % 2 == 0 && volume.header.bytes().all(|b| b.is_ascii_hexdigit()),
+                    &|| "a header that is not made of hexadecimal digits".to_owned(),
+                )
             }
             Self::Shape(shape) => {
                 n_axes(3..=3)?;

@@ -238,7 +238,10 @@ impl SignalInfo {
         if let Some(ValueRange { low, high }) = self.value_range {
             let (least, greatest) = self.sample_type.limits();
             // A constant at the end of its type reaches one past it.
-            if !(low < high && low >= least && high <= greatest.max(greatest + 1.0) && (high - low).is_finite())
+            if !(low < high
+                && low >= least
+                && high <= greatest.max(greatest + 1.0)
+                && (high - low).is_finite())
             {
                 return Err(SignalError::ValueRange { low, high, sample_type: self.sample_type });
             }

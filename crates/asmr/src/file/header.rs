@@ -76,8 +76,7 @@ pub(super) fn write_2(header: &FileHeader) -> Result<Vec<u8>, FileError> {
         #[serde(skip_serializing_if = "Option::is_none")]
         fit: Option<&'a FitRecord>,
     }
-    let chunks =
-        Chunks { encoding: "f32".to_owned(), extent: header.chunk_extent, n: header.n_chunks() };
+    let chunks = Chunks { encoding: "f32".to_owned(), extent: header.chunk_extent, n: header.n_chunks() };
     let fields =
         Fields { signal: &header.signal, network: &header.network, chunks, fit: header.fit.as_ref() };
     serde_json::to_vec(&fields).map_err(|e| FileError::Header(e.to_string()))

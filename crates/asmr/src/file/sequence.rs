@@ -292,7 +292,8 @@ impl<R: Read + Seek> AsmrReader<R> {
             Ok(())
         })?;
         let (table, rest) = index.split_at(n_chunks * ENTRY_LEN as usize);
-        let u32_at = |bytes: &[u8], i: usize| u32::from_le_bytes([bytes[i], bytes[i + 1], bytes[i + 2], bytes[i + 3]]);
+        let u32_at =
+            |bytes: &[u8], i: usize| u32::from_le_bytes([bytes[i], bytes[i + 1], bytes[i + 2], bytes[i + 3]]);
         check("index", u32_at(rest, 0), crc32fast::hash(table))?;
         let mut entries = Vec::with_capacity(n_chunks);
         let mut offset = first;
