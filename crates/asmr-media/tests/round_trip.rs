@@ -34,7 +34,7 @@ fn picture(rows: usize, columns: usize, color: ColorType, sample_type: SampleTyp
     let samples = match sample_type {
         SampleType::U8 => Samples::U8((0..n).map(|i| (value(i) / 4 % 256) as u8).collect()),
         SampleType::U16 => Samples::U16((0..n).map(|i| (value(i) * 9 % 65536) as u16).collect()),
-        SampleType::F32 => Samples::F32((0..n).map(|i| value(i) as f32 / 65536.0).collect()),
+        _ => Samples::F32((0..n).map(|i| value(i) as f32 / 65536.0).collect()),
     };
     let info = SignalInfo::plain(vec![rows, columns], channels, sample_type, Some(color));
     Signal::new(info, samples).unwrap()
