@@ -220,6 +220,58 @@ fn page(root: &Path) -> Result<String, String> {
         } else {
             let _ = writeln!(out, "*Not measured yet: there is no `{file}`.*");
         }
+        if section.file == "step" {
+            let _ = write!(out, "\n{}", bounds(root)?);
+        }
+    }
+    Ok(out)
+}
+
+/// What the ratios to the peers could be at most: those that the measured multiply-add peak would give. From all runs that
+/// are recorded: a file `bench-NAME-earlier.tsv` is another run's `bench-NAME.tsv`.
+fn bounds(root: &Path) -> Result<String, String> {
+    let mut out = String::from(
+        "## What bounds the ratios\n\n\
+         *At most* is the ratio of a run at the whole measured multiply-add peak, every executed multiply-add counted and nothing\n\
+         else: the ratio divided by the share of peak. What is missing to it is ours; beyond it, only fewer multiply-adds help.\n\n\
+         | case | run | ms | of peak | × ASMR eager | at most | × ASMR compiled | at most | × SIREN eager | at most |\n\
+         |---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+    );
+    for (table, run) in [("decode", "earlier"), ("decode", "last"), ("step", "earlier"), ("step", "last")] {
+        let suffix = if run == "earlier" { "-earlier" } else { "" };
+        let file = format!("results/{VERSION}/bench-{table}{suffix}.tsv");
+        if !root.join(&file).is_file() {
+            continue;
+        }
+        let tsv = read(&root.join(&file))?;
+        let mut lines = tsv.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+        let names: Vec<&str> = lines.next().ok_or_else(|| format!("{file} is empty"))?.split('\t').collect();
+        for line in lines {
+            let cells: Vec<&str> = line.split('\t').collect();
+            let cell = |name: &str| names.iter().position(|n| *n == name).and_then(|at| cells.get(at)).copied();
+            let value = |name: &str| cell(name).and_then(|text| text.parse::<f64>().ok());
+            let (Some(share), Some(ms)) = (value("peak_share"), value("median_ms")) else {
+                return Err(format!("{file}: a row without its share of peak: {line}"));
+            };
+            let kind = match cell("optimiser").unwrap_or_default() {
+                "" => "decode".to_owned(),
+                optimiser => format!("step, {optimiser}"),
+            };
+            let ratios = ["asmr_eager_ratio", "asmr_compile_ratio", "siren_eager_ratio"].map(|name| {
+                value(name).map_or_else(
+                    || "– | –".to_owned(),
+                    |ratio| format!("{} | {}", number(ratio, 1), number(ratio / share, 0)),
+                )
+            });
+            let _ = writeln!(
+                out,
+                "| {}, {kind} | {run} | {} | {} | {} |",
+                cell("case").unwrap_or_default(),
+                number(ms, 2),
+                number(share, 2),
+                ratios.join(" | ")
+            );
+        }
     }
     Ok(out)
 }

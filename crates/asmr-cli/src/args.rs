@@ -13,6 +13,8 @@ use std::time::Duration;
 use asmr::inference::Precision;
 use asmr::network::{MAX_WIDTH, Modulator};
 use asmr::partition::{MAX_LEVELS, MIN_LEVELS, parse_bases};
+use asmr::metadata::ShapeField;
+use asmr::signal::{MAX_AXES, MAX_EXTENT, SampleType};
 use asmr_train::config::Preset;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -41,13 +43,19 @@ Exit codes: 0 done; 1 a write failed or a target was missed; 2 wrong call or unu
 const ENCODE_EXAMPLES: &str = "\
 Examples:
   asmr encode photo.jpg                               defaults; writes photo.asmr beside it
+  asmr encode song.flac --start 30 --duration 10
+  asmr encode film.mp4 --frames 0..64
+  asmr encode brain.nii.gz
+  asmr encode ct.raw --shape 108,256,256 --dtype i16 --spacing 1.5,0.957,0.957
+  asmr encode bunny.obj --resolution 128 --field distance
   asmr encode photo.jpg --preset best --levels 5 --width 192 --seed 7
   asmr encode photo.jpg --psnr 38                     stops as soon as 38 dB are reached
   asmr encode photo.jpg --time 20s                    the best quality within 20 seconds of fitting
   asmr encode photo.jpg --mac 1000                    a network that executes at most 1000 MAC/sample
   asmr encode photo.jpg --bases \"4,4,4,8;4,4,6,8\" --width 256 --preset paper --steps 1000 --lr 1e-3
 
-Ctrl-C ends the fit and writes the best network so far (exit code 130); a second Ctrl-C ends at once.";
+Ctrl-C ends the fit and writes the best network so far (exit code 130); a second Ctrl-C ends at once.
+A fit of more than a minute keeps its state beside the output (.asmr.resume) until it is done; --resume goes on from it.";
 
 const DECODE_EXAMPLES: &str = "\
 Examples:
@@ -57,9 +65,13 @@ Examples:
   asmr decode photo.asmr -o small.png --thumbnail 8              exact means of boxes of 8 x 8 samples
   asmr decode photo.asmr -o out.npy                              the network's own floats, unclamped
 
-Pictures: .png .jpg .webp .tif .bmp .ppm .pgm .pam .tga .qoi";
+  asmr decode song.asmr -o part.wav --region 12.5s..14s
+  asmr decode film.asmr -o part.mp4 --frames 10..20
 
-/// Small networks for pictures: encode a picture, look at what it costs, get it back.
+Pictures: .png .jpg .webp .tif .bmp .ppm .pgm .pam .tga .qoi. Sound: .wav .flac. Films: .y4m .mp4 .mkv .webm .mov .avi or
+a folder of .png frames. Volumes: .nii .nii.gz .npy .npz .raw .zarr. Shapes: .ply .obj .stl. Anything: .npy";
+
+/// Small networks for pictures, sound, films, volumes and shapes: encode one, look at what it costs, get it back.
 #[derive(Debug, Parser)]
 #[command(name = "asmr", version, arg_required_else_help = true, after_help = EXAMPLES)]
 pub(crate) struct Cli {
@@ -91,9 +103,9 @@ pub(crate) struct Common {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Fit a network to a picture and write it as an .asmr file
+    /// Fit a network to a picture, a recording, a film, a volume or a mesh and write it as an .asmr file
     Encode(EncodeArgs),
-    /// Get the picture (or a region, a thumbnail, the raw floats) back from an .asmr file
+    /// Get the signal (or a region, a thumbnail, the raw floats) back from an .asmr file
     Decode(DecodeArgs),
     /// Show what an .asmr file holds and what each part of its network costs
     Info(InfoArgs),
@@ -109,8 +121,12 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = ENCODE_EXAMPLES)]
 pub(crate) struct EncodeArgs {
-    /// The picture: PNG, JPEG, WebP, TIFF, PNM, BMP, TGA, GIF, QOI or ICO
+    /// A picture (PNG, JPEG, WebP, TIFF, PNM, BMP, TGA, GIF, QOI, ICO), sound (WAV, FLAC, MP3, Ogg Vorbis), a film (Y4M, a
+    /// folder of PNG frames, anything that ffmpeg reads), a volume (NIfTI, NPY, NPZ, Zarr, plain values with --shape) or
+    /// a mesh (OBJ, PLY, STL); told apart by content
     pub(crate) input: PathBuf,
+    #[command(flatten)]
+    pub(crate) part: PartArgs,
     /// The .asmr file to write [default: the input's name with .asmr, beside the input; replaces an .asmr file]
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
@@ -163,7 +179,79 @@ pub(crate) struct EncodeArgs {
     /// time gets a narrower network unless --width, --bases or --mac is given
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = time)]
     pub(crate) time: Option<Duration>,
+    /// Slices of the slowest axis in one network of a long signal (samples of sound, frames, slices of a volume)
+    /// [default: all, or what suits one fit: some 12 s of sound, 16 frames of 1280 x 720]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = whole(1..=MAX_EXTENT as u64))]
+    pub(crate) chunk: Option<usize>,
+    /// Go on with a fit that was killed, from what it kept beside the output; from the beginning if there is nothing
+    #[arg(long)]
+    pub(crate) resume: bool,
 }
+
+/// What is cut from the input, or how it is sampled.
+#[derive(Debug, Default, Args)]
+pub(crate) struct PartArgs {
+    /// Of sound: where to start, in seconds
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, value_parser = seconds)]
+    pub(crate) start: Option<f64>,
+    /// Of sound: how long, in seconds
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, value_parser = seconds)]
+    pub(crate) duration: Option<f64>,
+    /// Of a film: these frames, END not included
+    #[arg(long, value_name = "START..END", allow_hyphen_values = true, value_parser = frames)]
+    pub(crate) frames: Option<FrameBounds>,
+    /// Of plain values: the extents, slowest axis first, as in 108,256,256
+    #[arg(long, value_name = "EXTENTS", allow_hyphen_values = true, value_parser = shape)]
+    pub(crate) shape: Option<Extents>,
+    /// Of plain values: their type
+    #[arg(long, value_name = "TYPE", value_parser = sample_type)]
+    pub(crate) dtype: Option<SampleType>,
+    /// Of plain values: the high byte comes first
+    #[arg(long)]
+    pub(crate) big_endian: bool,
+    /// Of plain values: distance of neighbouring samples along each axis, as in 1.5,0.957,0.957
+    #[arg(long, value_name = "DISTANCES", allow_hyphen_values = true, value_parser = spacing)]
+    pub(crate) spacing: Option<Distances>,
+    /// Of a file with several arrays: the one to take
+    #[arg(long, value_name = "NAME")]
+    pub(crate) array: Option<String>,
+    /// Of a mesh: samples along each side of its grid, 8 to 2048 [default: 256]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = whole(8..=2048))]
+    pub(crate) resolution: Option<usize>,
+    /// Of a mesh: what the grid tells [default: occupancy]
+    #[arg(long, value_enum)]
+    pub(crate) field: Option<FieldName>,
+}
+
+/// [`ShapeField`] on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum FieldName {
+    /// 1 inside, 0 outside
+    Occupancy,
+    /// Distance to the surface, truncated
+    Distance,
+}
+
+impl From<FieldName> for ShapeField {
+    fn from(name: FieldName) -> Self {
+        match name {
+            FieldName::Occupancy => Self::Occupancy,
+            FieldName::Distance => Self::Distance,
+        }
+    }
+}
+
+/// First frame, and one past the last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FrameBounds(pub(crate) u64, pub(crate) Option<u64>);
+
+/// Extents, slowest axis first.
+#[derive(Clone, Debug)]
+pub(crate) struct Extents(pub(crate) Vec<usize>);
+
+/// Distances of samples, slowest axis first.
+#[derive(Clone, Debug)]
+pub(crate) struct Distances(pub(crate) Vec<f64>);
 
 /// Options of `decode`.
 #[derive(Debug, Args)]
@@ -175,9 +263,13 @@ pub(crate) struct DecodeArgs {
     /// picture), beside the input, if that is free]
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// Only these samples: one range START..END per axis (END not included), rows first, separated by commas
+    /// Only these samples: one range START..END per axis (END not included), slowest axis first (rows before columns),
+    /// separated by commas; of sound also in seconds, as in 12.5s..14s
     #[arg(long, value_name = "Y0..Y1,X0..X1", allow_hyphen_values = true, value_parser = region)]
     pub(crate) region: Option<Ranges>,
+    /// Of a film: only these frames, END not included
+    #[arg(long, value_name = "START..END", allow_hyphen_values = true, value_parser = frames)]
+    pub(crate) frames: Option<FrameBounds>,
     /// A picture smaller by this factor, exactly averaged; `asmr info` lists the factors of a file
     #[arg(long, value_name = "FACTOR", allow_hyphen_values = true, value_parser = whole(1..=u64::MAX))]
     pub(crate) thumbnail: Option<usize>,
@@ -198,7 +290,7 @@ pub(crate) struct InfoArgs {
 pub(crate) struct EvalArgs {
     /// The .asmr file
     pub(crate) input: PathBuf,
-    /// The picture it was made of
+    /// What it was made of; the part that was cut from it is cut again
     pub(crate) original: PathBuf,
     /// Decodes to time, 1 to 100000; the median is told
     #[arg(
@@ -323,7 +415,16 @@ pub(crate) struct Bases(pub(crate) Vec<Vec<usize>>);
 
 /// A range per axis, either end of which may be left out.
 #[derive(Clone, Debug)]
-pub(crate) struct Ranges(pub(crate) Vec<(Option<u64>, Option<u64>)>);
+pub(crate) struct Ranges(pub(crate) Vec<(Option<Place>, Option<Place>)>);
+
+/// A place along an axis.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Place {
+    /// A sample's number.
+    Sample(u64),
+    /// A time in seconds.
+    Second(f64),
+}
 
 fn bases(text: &str) -> Result<Bases, String> {
     parse_bases(text).map(Bases).map_err(|error| error.to_string())
@@ -404,10 +505,61 @@ fn time(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("it must be {range}"))
 }
 
+fn seconds(text: &str) -> Result<f64, String> {
+    number(text.strip_suffix('s').unwrap_or(text), "a number of seconds, 0 or more", |x| (0.0..=1e9).contains(&x))
+}
+
+fn frames(text: &str) -> Result<FrameBounds, String> {
+    let wrong = || "write START..END, as in 0..64 (an end may be left out)".to_owned();
+    let (start, end) = text.split_once("..").ok_or_else(wrong)?;
+    let place = |text: &str, default: Option<u64>| match text.trim() {
+        "" => Ok(default),
+        text => text.parse().map(Some).map_err(|_| wrong()),
+    };
+    let (start, end) = (place(start, Some(0))?.unwrap_or(0), place(end, None)?);
+    if end.is_some_and(|end| end <= start) {
+        return Err(format!("there is no frame in it; {}", wrong()));
+    }
+    Ok(FrameBounds(start, end))
+}
+
+fn shape(text: &str) -> Result<Extents, String> {
+    let extents: Result<Vec<usize>, _> = text.split(',').map(|e| e.trim().parse()).collect();
+    extents
+        .ok()
+        .filter(|e| (1..=MAX_AXES).contains(&e.len()) && e.iter().all(|e| (1..=MAX_EXTENT).contains(e)))
+        .map(Extents)
+        .ok_or_else(|| format!("it must be 1 to {MAX_AXES} whole numbers above 0, slowest axis first, as in 108,256,256"))
+}
+
+fn sample_type(text: &str) -> Result<SampleType, String> {
+    use SampleType::{F32, F64, I8, I16, I32, U8, U16, U32};
+    let all = [U8, I8, U16, I16, U32, I32, F32, F64];
+    all.into_iter().find(|t| t.name() == text).ok_or_else(|| {
+        format!("it must be one of {}", all.map(SampleType::name).join(", "))
+    })
+}
+
+fn spacing(text: &str) -> Result<Distances, String> {
+    let distances: Result<Vec<f64>, _> = text.split(',').map(|d| d.trim().parse::<f64>()).collect();
+    distances
+        .ok()
+        .filter(|d| d.iter().all(|d| d.is_finite() && *d > 0.0))
+        .map(Distances)
+        .ok_or_else(|| "it must be numbers above 0, one per axis, as in 1.5,0.957,0.957".to_owned())
+}
+
 fn region(text: &str) -> Result<Ranges, String> {
     let end = |text: &str| {
         let text = text.trim();
-        if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
+        if text.is_empty() {
+            Some(None)
+        } else if let Some(time) = text.strip_suffix('s') {
+            let second: f64 = time.parse().ok()?;
+            (0.0..=1e9).contains(&second).then_some(Some(Place::Second(second)))
+        } else {
+            text.parse().ok().map(|sample| Some(Place::Sample(sample)))
+        }
     };
     text.split(',')
         .map(|range| {
@@ -472,15 +624,14 @@ fn unknown_verb(word: &str, error: &clap::Error) -> String {
     let path = Path::new(word);
     let name = quote(path);
     if has_extension(path, "asmr") {
-        let picture = quote(&path.with_extension("png"));
         return format!(
-            "'{word}' is not a command; to get its picture back type: asmr decode {name} -o {picture}; to look at it type: asmr info {name}"
+            "'{word}' is not a command; to get its signal back type: asmr decode {name}; to look at it type: asmr info {name}"
         );
     }
     if has_extension(path, "safetensors") {
         return format!("'{word}' is not a command; to import it type: asmr import {name}");
     }
-    if is_picture_name(path) || path.is_file() {
+    if is_picture_name(path) || path.exists() {
         return format!("'{word}' is not a command; to encode it type: asmr encode {name}");
     }
     let similar = match error.get(ContextKind::SuggestedSubcommand) {
@@ -530,9 +681,12 @@ mod tests {
 
     #[test]
     fn regions() {
-        assert_eq!(region("1..5,2..7").unwrap().0, [(Some(1), Some(5)), (Some(2), Some(7))]);
-        assert_eq!(region("..,3..").unwrap().0, [(None, None), (Some(3), None)]);
-        assert_eq!(region("..4").unwrap().0, [(None, Some(4))]);
+        let sample = |i| Some(Place::Sample(i));
+        assert_eq!(region("1..5,2..7").unwrap().0, [(sample(1), sample(5)), (sample(2), sample(7))]);
+        assert_eq!(region("..,3..").unwrap().0, [(None, None), (sample(3), None)]);
+        assert_eq!(region("..4").unwrap().0, [(None, sample(4))]);
+        let second = |s| Some(Place::Second(s));
+        assert_eq!(region("12.5s..14s").unwrap().0, [(second(12.5), second(14.0))]);
         for text in [
             "",
             "5",
@@ -544,6 +698,9 @@ mod tests {
             "1..5;2..7",
             "1..5,",
             "1..99999999999999999999",
+            "-1s..2s",
+            "nans..2s",
+            "1.5..2",
         ] {
             assert!(region(text).is_err(), "{text}");
         }

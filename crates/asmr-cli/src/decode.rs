@@ -1,17 +1,19 @@
-//! `asmr decode`: a network in, a picture or an array out.
+//! `asmr decode`: a network in, a picture, a recording, a film, a volume, a mesh or an array out.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Instant;
 
-use asmr::inference::{Decoder, Request};
-use asmr::signal::{MAX_AXES, SampleType, SignalInfo};
+use asmr::file::FileHeader;
+use asmr::inference::Request;
+use asmr::signal::{MAX_AXES, Media, SampleType, SignalInfo};
 use asmr::walk::Region;
-use asmr_media::{MediaError, check_writable, write_image, write_npy};
+use asmr_media::{MediaError, NpyWriter, SliceWriter, create_signal, surface, write_mesh};
 use serde::Serialize;
 
-use crate::args::{Common, DecodeArgs, Ranges};
+use crate::args::{Common, DecodeArgs, FrameBounds, Place, Ranges};
 use crate::error::{Failure, OK};
 use crate::files;
+use crate::pieces::{self, Wanted};
 use crate::report::{SignalReport, describe, duration, print, print_json, times};
 
 /// What is told about a decode.
@@ -33,53 +35,69 @@ struct DecodeReport<'a> {
 
 /// Runs the verb.
 pub(crate) fn run(args: &DecodeArgs, common: &Common) -> Result<u8, Failure> {
-    let file = files::read_asmr(&args.input)?.file;
-    let signal = &file.signal;
-    let request = request(args, signal)?;
-    let partition = &file.network.config().partition;
-    let extents = request.output_extents(partition).map_err(|error| files::refused(&error))?;
-    // The colour type tells pictures from arrays; arrays of one to four channels on two axes are pictures, too.
-    let is_picture =
-        signal.extents.len() == 2 && signal.channels <= 4 && signal.sample_type != SampleType::F32;
-    let output =
-        files::output_path(args.output.as_ref(), &args.input, if is_picture { "png" } else { "npy" })?;
-    let is_npy = files::has_extension(&output, "npy");
-    let mut info = SignalInfo { extents, ..signal.clone() };
-    if is_npy {
-        (info.sample_type, info.color) = (SampleType::F32, None);
-    } else {
-        check_picture(&output, &info)?;
+    let mut reader = files::open_asmr(&args.input)?;
+    let header = reader.header().clone();
+    let request = request(args, &header)?;
+    let extents = pieces::output_extents(&reader, &request)?;
+    let output = output_path(args, &header)?;
+    let info = output_info(&header.signal, &request, extents);
+    let is_mesh = ["ply", "obj", "stl"].iter().any(|e| files::has_extension(&output, e));
+    // A volume's .npy has its own values; of everything else, the network's.
+    let is_raw = is_mesh
+        || (files::has_extension(&output, "npy") && !matches!(header.signal.media, Media::Volume(_)));
+    if is_mesh && !matches!(info.media, Media::Shape(_)) {
+        return Err(Failure::usage(format!(
+            "{} is a mesh's name, and {} is no shape; give another with -o",
+            output.display(),
+            args.input.display()
+        )));
     }
     files::check_output(&output)?;
 
     let start = Instant::now();
-    let decoder = Decoder::with_precision(&file.network, args.precision.into());
-    let prepared = Instant::now();
-    let decoded = files::decode_signal(&decoder, &request, &info)?;
-    let done = Instant::now();
-    files::write_file(&output, || match decoded.samples() {
-        asmr::signal::Samples::F32(values) if is_npy => {
-            write_npy(&output, &info.extents, info.channels, values)
-        }
-        _ => write_image(&output, &decoded),
-    })?;
-    let write_ms = done.elapsed().as_secs_f64() * 1e3;
-
-    let decode_s = (done - prepared).as_secs_f64();
+    let wanted = Wanted { request: request.clone(), raw: is_raw, precision: args.precision.into() };
+    let shown = if is_raw {
+        SignalInfo { sample_type: SampleType::F32, color: None, value_range: None, ..info.clone() }
+    } else {
+        info.clone()
+    };
+    let decoded = if is_mesh {
+        let mut values = Vec::new();
+        let decoded = pieces::decode(&mut reader, &wanted, |piece| {
+            if let asmr::signal::Samples::F32(piece) = piece.values {
+                values.extend(piece);
+            }
+            Ok(())
+        })?;
+        let mesh = surface(&info, &values);
+        files::write_file(&output, || write_mesh(&output, &mesh))?;
+        decoded
+    } else {
+        let mut writer: Box<dyn SliceWriter> = if is_raw {
+            Box::new(NpyWriter::create(&output, &info.extents, info.channels)?)
+        } else {
+            create_signal(&output, &info).map_err(with_npy)?
+        };
+        let decoded = pieces::decode(&mut reader, &wanted, |piece| Ok(writer.write(&piece.values)?))?;
+        files::write_file(&output, || writer.finish())?;
+        decoded
+    };
+    let all_ms = start.elapsed().as_secs_f64() * 1e3;
+    let (prepare_ms, decode_s) = (decoded.prepare.as_secs_f64() * 1e3, decoded.decode.as_secs_f64());
     let n_samples = info.n_samples().unwrap_or(0) as f64;
     let report = DecodeReport {
         input: args.input.display().to_string(),
         output: output.display().to_string(),
-        signal: SignalReport::new(&info),
+        signal: SignalReport::new(&shown),
         region: (0..info.extents.len())
             .map(|axis| [request.region.start[axis], request.region.end[axis]])
             .collect(),
         thumbnail: request.thumbnail,
         precision: args.precision.name(),
-        prepare_ms: (prepared - start).as_secs_f64() * 1e3,
+        prepare_ms,
         decode_ms: decode_s * 1e3,
         msamples_per_s: n_samples / decode_s / 1e6,
-        write_ms,
+        write_ms: (all_ms - prepare_ms - decode_s * 1e3).max(0.0),
     };
     if common.json {
         print_json(&report)?;
@@ -87,7 +105,7 @@ pub(crate) fn run(args: &DecodeArgs, common: &Common) -> Result<u8, Failure> {
         print(&format!(
             "{}: {}, decoded in {} ({:.1} Msamples/s)\n",
             report.output,
-            describe(&info),
+            describe(&shown),
             duration(decode_s),
             report.msamples_per_s
         ))?;
@@ -95,8 +113,57 @@ pub(crate) fn run(args: &DecodeArgs, common: &Common) -> Result<u8, Failure> {
     Ok(OK)
 }
 
+/// Where the result goes: by default beside the input, in a format that suits its kind.
+fn output_path(args: &DecodeArgs, header: &FileHeader) -> Result<PathBuf, Failure> {
+    let signal = &header.signal;
+    let extension = match &signal.media {
+        Media::Audio(_) => "wav",
+        Media::Video(_) => "y4m",
+        Media::Volume(volume) => match volume.container {
+            asmr::metadata::VolumeContainer::Nifti => "nii",
+            asmr::metadata::VolumeContainer::Npy => "npy",
+            asmr::metadata::VolumeContainer::Raw => "raw",
+            asmr::metadata::VolumeContainer::Zarr => "zarr",
+        },
+        Media::Shape(_) => "ply",
+        // The colour type tells pictures from arrays; arrays of one to four channels on two axes are pictures, too.
+        Media::Plain => {
+            let is_picture = signal.extents.len() == 2
+                && signal.channels <= 4
+                && matches!(signal.sample_type, SampleType::U8 | SampleType::U16);
+            if is_picture { "png" } else { "npy" }
+        }
+    };
+    files::output_path(args.output.as_ref(), &args.input, extension)
+}
+
+/// Shape and metadata of what is decoded.
+fn output_info(signal: &SignalInfo, request: &Request, extents: Vec<usize>) -> SignalInfo {
+    let mut info = SignalInfo { extents, ..signal.clone() };
+    let start = &request.region.start;
+    let factor = |axis: usize| if signal.extents[axis] > 1 { request.thumbnail as f64 } else { 1.0 };
+    match &mut info.media {
+        Media::Plain => {}
+        Media::Audio(audio) => audio.start += start[0],
+        Media::Video(video) => video.first_frame += start[0],
+        Media::Volume(volume) => {
+            asmr_media::cut_volume(volume, &info.extents, &start[..signal.extents.len()], request.thumbnail);
+        }
+        Media::Shape(shape) => {
+            for axis in 0..3 {
+                // A mean of samples lies in their middle.
+                let middle = (factor(2 - axis) - 1.0) / 2.0;
+                shape.origin[axis] += shape.spacing * (start[2 - axis] as f64 + middle);
+            }
+            shape.spacing *= request.thumbnail as f64;
+        }
+    }
+    info
+}
+
 /// The region and the factor asked for; what is left out is the whole.
-fn request(args: &DecodeArgs, signal: &SignalInfo) -> Result<Request, Failure> {
+fn request(args: &DecodeArgs, header: &FileHeader) -> Result<Request, Failure> {
+    let signal = &header.signal;
     let mut region = Region::whole(&signal.extents);
     if let Some(Ranges(ranges)) = &args.region {
         if ranges.len() != signal.extents.len() {
@@ -110,19 +177,54 @@ fn request(args: &DecodeArgs, signal: &SignalInfo) -> Result<Request, Failure> {
             )));
         }
         for (axis, &(start, end)) in ranges.iter().enumerate().take(MAX_AXES) {
-            region.start[axis] = start.unwrap_or(region.start[axis]);
-            region.end[axis] = end.unwrap_or(region.end[axis]);
+            if let Some(start) = start {
+                region.start[axis] = sample_of(start, signal)?;
+            }
+            if let Some(end) = end {
+                region.end[axis] = sample_of(end, signal)?;
+            }
         }
+    }
+    if let Some(FrameBounds(start, end)) = args.frames {
+        if !matches!(signal.media, Media::Video(_)) {
+            return Err(Failure::usage(format!(
+                "--frames is for films, and {} is {}; use --region",
+                args.input.display(),
+                describe(signal)
+            )));
+        }
+        if args.region.is_some() {
+            return Err(Failure::usage(
+                "--frames and --region contradict each other: the first range of --region is the frames; leave --frames out",
+            ));
+        }
+        (region.start[0], region.end[0]) = (start, end.unwrap_or(region.end[0]));
     }
     Ok(Request { region, thumbnail: args.thumbnail.unwrap_or(1) })
 }
 
-/// Whether the output's format can hold the result, before it is computed.
-fn check_picture(output: &Path, info: &SignalInfo) -> Result<(), Failure> {
-    check_writable(output, info).map_err(|error| match error {
+/// A place as a sample's number.
+fn sample_of(place: Place, signal: &SignalInfo) -> Result<u64, Failure> {
+    match (place, &signal.media) {
+        (Place::Sample(sample), _) => Ok(sample),
+        // The end of a recording may be given with a few digits only.
+        (Place::Second(second), Media::Audio(audio)) => {
+            Ok((second * f64::from(audio.sample_rate)).round() as u64)
+        }
+        (Place::Second(second), _) => Err(Failure::usage(format!(
+            "--region has {second}s, and only sound is cut by seconds; this is {}: give the numbers of samples",
+            describe(signal)
+        ))),
+    }
+}
+
+/// Says that there is also a way without any format's limits.
+fn with_npy(error: MediaError) -> Failure {
+    match error {
         MediaError::UnknownExtension { .. } => {
             Failure::usage(format!("{error}, and .npy for the network's own floats"))
         }
         other => other.into(),
-    })
+    }
 }
+

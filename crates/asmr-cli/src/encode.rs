@@ -1,30 +1,34 @@
-//! `asmr encode`: a picture in, a network out.
+//! `asmr encode`: a signal in, a network (or one for each chunk of it) out.
 
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use asmr::cost::Cost;
-use asmr::file::{AsmrFile, FitRecord};
-use asmr::inference::{Decoder, Request};
+use asmr::file::{AsmrFile, FileHeader, FitRecord};
+use asmr::inference::Precision;
 use asmr::network::{Network, NetworkConfig};
 use asmr::partition::Partition;
-use asmr::planner::{DEFAULT_WIDTH, PlanRequest, plan};
-use asmr::signal::{Signal, SignalInfo};
-use asmr_media::{Limits, PictureFormat, psnr_db, read_image, ssim};
+use asmr::planner::{DEFAULT_WIDTH, PlanRequest, chunk_extent, plan};
+use asmr::signal::{Signal, SignalInfo, Source};
+use asmr_media::{
+    FrameRange, Limits, Opened, PictureFormat, ReadOptions, SliceReader, hold, open_signal, reopen_signal,
+};
 use asmr_train::budget::width_for_time;
 use asmr_train::config::{FitConfig, Preset};
 use asmr_train::fit::{Control, Ending, FitError, Fitted, fit};
 use serde::Serialize;
 
-use crate::args::{Bases, Common, EncodeArgs};
+use crate::args::{Bases, Common, Distances, EncodeArgs, Extents, FrameBounds, PartArgs};
 use crate::error::{FAILED, Failure, INTERRUPTED, OK, say};
 use crate::files;
 use crate::interrupt;
+use crate::partfile::PartFile;
 use crate::progress::Progress;
+use crate::quality::{self, QualityReport, quality_lines};
 use crate::report::{
-    CostReport, NetworkReport, SignalReport, decibels, describe, duration, network_lines, print, print_json,
-    quote, rate_bpp, similarity, thousands,
+    ChunkReport, CostReport, NetworkReport, SignalReport, chunk_line, describe, duration, network_lines, print,
+    print_json, quote, rate_bpp, thousands,
 };
 
 /// Levels of the published protocol.
@@ -32,19 +36,24 @@ const PAPER_LEVELS: usize = 4;
 /// Steps of a fit that a time limit ends.
 const UNTIL_TIME_IS_UP: u32 = 1_000_000_000;
 
+/// Stored values of a signal that a fit holds in memory; a larger one is read from a temporary file.
+const HELD_BYTES: u64 = 256 << 20;
+
 /// What is told about an encode.
 #[derive(Debug, Serialize)]
 struct EncodeReport<'a> {
     input: String,
     output: String,
-    psnr_db: Option<f64>,
-    ssim: Option<f64>,
+    #[serde(flatten)]
+    quality: QualityReport,
     bytes: u64,
     rate_bpp: f64,
     #[serde(flatten)]
     signal: SignalReport<'a>,
     #[serde(flatten)]
     network: NetworkReport<'a>,
+    #[serde(flatten)]
+    chunks: Option<ChunkReport>,
     #[serde(flatten)]
     cost: CostReport,
     preset: Preset,
@@ -64,75 +73,73 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
     check_options(args)?;
     if files::is_asmr(&args.input) {
         return Err(Failure::usage(format!(
-            "{} is an .asmr file already; to get its picture back type: asmr decode {} -o {}",
+            "{} is an .asmr file already; to get its signal back type: asmr decode {}",
             args.input.display(),
             quote(&args.input),
-            quote(&args.input.with_extension("png"))
         )));
     }
-    let signal = read_image(&args.input, &Limits::default())?;
+    let Opened { mut reader, notes, .. } = open_signal(&args.input, &read_options(&args.part))?;
+    for note in notes {
+        say(&format!("note: {note}"));
+    }
     let output = files::output_path(args.output.as_ref(), &args.input, "asmr")?;
     check_name(&output)?;
-    let mut network = choose_network(args, signal.info())?;
+    let info = reader.info().clone();
+    let chunk_extent = args.chunk.unwrap_or_else(|| chunk_extent(&info)).min(info.extents[0]);
+    let mut network = choose_network(args, &info.slices(chunk_extent))?;
+    let n_chunks = info.extents[0].div_ceil(chunk_extent) as u32;
     // The trial that finds a width is part of the time, but leaves half of the shortest.
     let trial_start = Instant::now();
-    if let Some(time) = args.time
+    let chunk_time = args.time.map(|time| time / n_chunks);
+    if let Some(time) = chunk_time
         && leaves_width_open(args)
     {
         network.width = width_for_time(&network, time).map_err(|error| Failure::usage(error.to_string()))?;
     }
-    let trial_time = trial_start.elapsed();
-    let mut config = fit_config(args, &network)?;
+    let trial_time = trial_start.elapsed() / n_chunks;
+    let config = fit_config(args, &network)?;
     files::check_output(&output)?;
-    check_storable(&signal, &network, &config, &output)?;
     if args.bases.is_some() {
         note_padding(&network);
     }
+    let header =
+        FileHeader { signal: info.clone(), chunk_extent, network, fit: Some(record(&config, &output)?) };
+    header.validate().map_err(|error| {
+        Failure::usage(format!("{} cannot be made: {}", output.display(), files::file_error(&error)))
+    })?;
+    check_storable(&header, &output)?;
 
-    let fitted = run_fit(&signal, &network, &config, trial_time, args, common)?;
-    let stopped = fitted.ending == Ending::Stopped;
-    if stopped && fitted.steps == 0 {
+    let time = chunk_time.map(|time| time.saturating_sub(trial_time).max(time / 2));
+    let mut job = Job { args, common, config, header, time, output: &output };
+    let Some(done) = job.run(reader.as_mut())? else {
         say("interrupted before the first step was done; nothing was written");
         return Ok(INTERRUPTED);
-    }
-    if args.time.is_some() && args.steps.is_none() {
-        // The record tells what to ask for to get such a network again; a time would not.
-        config.steps = fitted.steps.max(1);
-    }
-    let file = AsmrFile {
-        signal: signal.info().clone(),
-        network: fitted.network.clone(),
-        fit: Some(record(&config, &output)?),
     };
-    let (bytes, back) = files::checked_bytes(&file, &output)?;
-    files::write_bytes(&output, &bytes)?;
+    drop(reader);
+    let Job { config, .. } = job;
 
     // From here on: what a reader of that file gets.
-    let whole = Request::whole(&back.network.config().partition);
-    let decoded = files::decode_signal(&Decoder::new(&back.network), &whole, &back.signal)?;
-    let compared = |error| Failure::failed(format!("the result cannot be compared with its input: {error}"));
-    let psnr_db = psnr_db(&decoded, &signal).map_err(compared)?;
-    let ssim = ssim(&decoded, &signal).map_err(compared)?;
-    let missed_db = missed(args.psnr, psnr_db);
-    let cost = Cost::of(back.network.config());
-    let n_bytes = bytes.len() as u64;
+    let (quality, back, n_bytes) = measure(args, &output, &done)?;
+    let missed_db = missed(args.psnr, quality.psnr_db);
+    let cost = Cost::of(&back.network);
+    let psnr_db = quality.psnr_db;
     let report = EncodeReport {
         input: args.input.display().to_string(),
         output: output.display().to_string(),
-        psnr_db,
-        ssim,
+        quality,
         bytes: n_bytes,
-        rate_bpp: rate_bpp(n_bytes, back.network.config()),
+        rate_bpp: rate_bpp(n_bytes, &back.signal),
         signal: SignalReport::new(&back.signal),
-        network: NetworkReport::new(back.network.config()),
+        network: NetworkReport::new(&back.network),
+        chunks: ChunkReport::new(&back),
         cost: CostReport::new(&cost),
         preset: config.preset,
         seed: config.seed,
-        steps: fitted.steps,
-        step_ms: fitted.step_ms,
-        elapsed_s: fitted.elapsed_s,
-        ending: ending_name(fitted.ending),
-        recoveries: fitted.recoveries,
+        steps: done.steps,
+        step_ms: done.step_ms,
+        elapsed_s: done.elapsed_s,
+        ending: ending_name(done.ending),
+        recoveries: done.recoveries,
         target_psnr_db: args.psnr,
         missed_db,
         fit: &config,
@@ -142,23 +149,172 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
     } else {
         print(&summary(&report, &back, &cost))?;
     }
-    if stopped {
-        say(&format!(
-            "interrupted after {} steps; the best network so far is in {}",
-            fitted.steps,
-            output.display()
-        ));
+    if done.ending == Ending::Stopped {
+        let what = if back.signal.extents[0] < info.extents[0] {
+            format!("the first {} of {} slices are", back.signal.extents[0], info.extents[0])
+        } else {
+            "the best network so far is".to_owned()
+        };
+        say(&format!("interrupted after {} steps; {what} in {}", done.steps, output.display()));
         return Ok(INTERRUPTED);
     }
     if let (Some(missed), Some(target), Some(psnr_db)) = (missed_db, args.psnr, psnr_db) {
         say(&format!(
             "the target of {target} dB was missed by {missed:.2} dB: {} has {psnr_db:.2} dB after {} steps; for more, raise --steps, --time, --width or --levels, or take --preset best",
             output.display(),
-            fitted.steps
+            done.steps
         ));
         return Ok(FAILED);
     }
     Ok(OK)
+}
+
+/// What the options say about the input.
+fn read_options(part: &PartArgs) -> ReadOptions {
+    ReadOptions {
+        start_s: part.start,
+        duration_s: part.duration,
+        frames: part.frames.map(|FrameBounds(start, end)| FrameRange { start, end, rate: None }),
+        shape: part.shape.clone().map(|Extents(shape)| shape),
+        dtype: part.dtype,
+        big_endian: part.big_endian,
+        spacing: part.spacing.clone().map(|Distances(spacing)| spacing),
+        array: part.array.clone(),
+        resolution: part.resolution,
+        field: part.field.map(Into::into),
+        limits: Limits::default(),
+    }
+}
+
+/// All fits of a file.
+struct Job<'a> {
+    args: &'a EncodeArgs,
+    common: &'a Common,
+    config: FitConfig,
+    header: FileHeader,
+    /// For each chunk.
+    time: Option<Duration>,
+    output: &'a Path,
+}
+
+/// How the fits went, all chunks together.
+struct Done {
+    steps: u32,
+    /// Median of the chunks' medians.
+    step_ms: f64,
+    elapsed_s: f64,
+    ending: Ending,
+    recoveries: u32,
+}
+
+impl Job<'_> {
+    /// Fits and writes the file; nothing if it was interrupted before there was something to write.
+    fn run(&mut self, reader: &mut dyn SliceReader) -> Result<Option<Done>, Failure> {
+        let n_chunks = self.header.n_chunks();
+        if n_chunks == 1 {
+            let source = hold(reader, HELD_BYTES)?;
+            let network = self.header.chunk_config(0);
+            let fitted = self.fit(&*source, &network, "")?;
+            if fitted.ending == Ending::Stopped && fitted.steps == 0 {
+                return Ok(None);
+            }
+            if self.args.time.is_some() && self.args.steps.is_none() {
+                // The record tells what to ask for to get such a network again; a time would not.
+                self.config.steps = fitted.steps.max(1);
+                self.header.fit = Some(record(&self.config, self.output)?);
+            }
+            let done = Done::of(std::slice::from_ref(&fitted));
+            let file = AsmrFile {
+                signal: self.header.signal.clone(),
+                network: fitted.network,
+                fit: self.header.fit.clone(),
+            };
+            let (bytes, _) = files::checked_bytes(&file, self.output)?;
+            files::write_bytes(self.output, &bytes)?;
+            return Ok(Some(done));
+        }
+        let mut part = PartFile::create(self.output, &self.header)?;
+        let mut all: Vec<Fitted> = Vec::new();
+        for chunk in 0..n_chunks {
+            let range = self.header.chunk_range(chunk);
+            let samples = reader.read((range.end - range.start) as usize)?;
+            let signal = Signal::new(self.header.chunk_signal(chunk), samples)
+                .map_err(|error| Failure::usage(format!("{}: {error}", self.args.input.display())))?;
+            let network = self.header.chunk_config(chunk);
+            let fitted = self.fit(&signal, &network, &format!("chunk {} of {n_chunks}: ", chunk + 1))?;
+            let stopped = fitted.ending == Ending::Stopped;
+            if !(stopped && fitted.steps == 0) {
+                part.push(&fitted.network)?;
+                all.push(Fitted { network: fitted.network, ..fitted });
+            }
+            if stopped {
+                if all.is_empty() {
+                    return Ok(None);
+                }
+                let covered = self.header.chunk_range(all.len() - 1).end as usize;
+                self.header.signal.extents[0] = covered;
+                part.finish_early(covered)?;
+                let mut done = Done::of(&all);
+                done.ending = Ending::Stopped;
+                return Ok(Some(done));
+            }
+        }
+        part.finish()?;
+        Ok(Some(Done::of(&all)))
+    }
+
+    /// Fits one network.
+    fn fit(&self, source: &dyn Source, network: &NetworkConfig, label: &str) -> Result<Fitted, Failure> {
+        let (args, config) = (self.args, &self.config);
+        let length = match (self.time, args.steps) {
+            (Some(time), None) => duration(time.as_secs_f64()),
+            (Some(time), Some(steps)) => format!("{steps} steps or {}", duration(time.as_secs_f64())),
+            (None, _) => format!("{} steps", config.steps),
+        };
+        let heading = format!(
+            "{label}fitting {} ({}): bases {}, width {}, {length}",
+            args.input.display(),
+            describe(source.info()),
+            network.partition.bases_text(),
+            network.width
+        );
+        let result = interrupt::while_fitting(|stop| {
+            let mut progress = Progress::start(&heading, self.common.quiet, args.psnr);
+            let control =
+                Control { target_psnr_db: args.psnr, time_limit: self.time, stop: Some(stop) };
+            let result = fit(source, network, config, &control, &mut |event| progress.event(&event));
+            progress.finish();
+            result
+        });
+        result.map_err(|error| match error {
+            FitError::Diverged(_) => Failure::failed(error.to_string()),
+            other => Failure::usage(other.to_string()),
+        })
+    }
+}
+
+impl Done {
+    fn of(fits: &[Fitted]) -> Self {
+        let mut step_ms: Vec<f64> = fits.iter().map(|fit| fit.step_ms).collect();
+        step_ms.sort_by(f64::total_cmp);
+        Self {
+            steps: fits.iter().map(|fit| fit.steps).sum(),
+            step_ms: step_ms[step_ms.len() / 2],
+            elapsed_s: fits.iter().map(|fit| fit.elapsed_s).sum(),
+            ending: fits.last().map_or(Ending::Finished, |fit| fit.ending),
+            recoveries: fits.iter().map(|fit| fit.recoveries).sum(),
+        }
+    }
+}
+
+/// Reads the file back and compares it with its original.
+fn measure(args: &EncodeArgs, output: &Path, done: &Done) -> Result<(QualityReport, FileHeader, u64), Failure> {
+    let _ = done;
+    let mut back = files::open_asmr(output)?;
+    let header = back.header().clone();
+    let mut original = reopen_signal(&args.input, &header.signal, &Limits::default())?;
+    let quality = quality::measure(&mut back, original.reader.as_mut(), Some(&args.input), Precision::F32)?;
+    Ok((quality, header, back.n_bytes()))
 }
 
 /// Refuses options that contradict each other.
@@ -259,15 +415,11 @@ fn record(config: &FitConfig, output: &Path) -> Result<FitRecord, Failure> {
 }
 
 /// Finds out before the fit whether its result can be written and read back.
-fn check_storable(
-    signal: &Signal,
-    network: &NetworkConfig,
-    config: &FitConfig,
-    output: &Path,
-) -> Result<(), Failure> {
+fn check_storable(header: &FileHeader, output: &Path) -> Result<(), Failure> {
     let network =
-        Network::init(network.clone(), 0, 1.0).map_err(|error| Failure::usage(error.to_string()))?;
-    let file = AsmrFile { signal: signal.info().clone(), network, fit: Some(record(config, output)?) };
+        Network::init(header.network.clone(), 0, 1.0).map_err(|error| Failure::usage(error.to_string()))?;
+    let signal = header.signal.slices(header.chunk_extent);
+    let file = AsmrFile { signal, network, fit: header.fit.clone() };
     files::checked_bytes(&file, output).map(|_| ())
 }
 
@@ -288,43 +440,6 @@ fn note_padding(network: &NetworkConfig) {
     }
 }
 
-fn run_fit(
-    signal: &Signal,
-    network: &NetworkConfig,
-    config: &FitConfig,
-    time_spent: Duration,
-    args: &EncodeArgs,
-    common: &Common,
-) -> Result<Fitted, Failure> {
-    let length = match (args.time, args.steps) {
-        (Some(time), None) => duration(time.as_secs_f64()),
-        (Some(time), Some(steps)) => format!("{steps} steps or {}", duration(time.as_secs_f64())),
-        (None, _) => format!("{} steps", config.steps),
-    };
-    let heading = format!(
-        "fitting {} ({}): bases {}, width {}, {length}",
-        args.input.display(),
-        describe(signal.info()),
-        network.partition.bases_text(),
-        network.width
-    );
-    let result = interrupt::while_fitting(|stop| {
-        let mut progress = Progress::start(&heading, common.quiet, args.psnr);
-        let control = Control {
-            target_psnr_db: args.psnr,
-            time_limit: args.time.map(|time| time.saturating_sub(time_spent).max(time / 2)),
-            stop: Some(stop),
-        };
-        let result = fit(signal, network, config, &control, &mut |event| progress.event(&event));
-        progress.finish();
-        result
-    });
-    result.map_err(|error| match error {
-        FitError::Diverged(_) => Failure::failed(error.to_string()),
-        other => Failure::usage(other.to_string()),
-    })
-}
-
 /// By how much a target was missed; an exact result misses none.
 fn missed(target: Option<f64>, psnr_db: Option<f64>) -> Option<f64> {
     Some(target? - psnr_db?).filter(|&missed| missed > 0.0)
@@ -339,17 +454,18 @@ fn ending_name(ending: Ending) -> &'static str {
     }
 }
 
-fn summary(report: &EncodeReport<'_>, file: &AsmrFile, cost: &Cost) -> String {
+fn summary(report: &EncodeReport<'_>, header: &FileHeader, cost: &Cost) -> String {
     let mut text = String::new();
-    let _ = writeln!(text, "{}: {}", report.output, describe(&file.signal));
-    let _ = writeln!(text, "  quality   {}{}", decibels(report.psnr_db), similarity(report.ssim));
+    let _ = writeln!(text, "{}: {}", report.output, describe(&header.signal));
+    text += &quality_lines(&report.quality, &header.signal);
     let _ = writeln!(
         text,
         "  file      {} bytes, {:.3} bits per sample",
         thousands(report.bytes),
         report.rate_bpp
     );
-    text += &network_lines(file.network.config(), cost);
+    text += &chunk_line(header);
+    text += &network_lines(&header.network, cost);
     let _ = writeln!(
         text,
         "  fit       {} steps in {} ({} a step), preset {}, seed {}",

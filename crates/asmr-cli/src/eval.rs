@@ -6,15 +6,16 @@ use std::time::Instant;
 use asmr::cost::Cost;
 use asmr::inference::{Decoder, Request, Value};
 use asmr::signal::{SampleType, SignalInfo};
-use asmr_media::{Limits, max_abs_error, psnr_db, read_image, ssim};
+use asmr_media::{Limits, reopen_signal};
 use serde::Serialize;
 
 use crate::args::{Common, EvalArgs};
 use crate::error::{Failure, OK};
-use crate::files::{self, Loaded};
+use crate::files;
+use crate::quality::{self, QualityReport, quality_lines};
 use crate::report::{
-    CostReport, NetworkReport, SignalReport, decibels, describe, network_lines, print, print_json, rate_bpp,
-    similarity, thousands,
+    ChunkReport, CostReport, NetworkReport, SignalReport, chunk_line, describe, network_lines, print, print_json,
+    rate_bpp, thousands,
 };
 
 /// Decoders made to time that.
@@ -25,10 +26,8 @@ const PREPARE_REPS: usize = 5;
 struct EvalReport<'a> {
     file: String,
     original: String,
-    psnr_db: Option<f64>,
-    ssim: Option<f64>,
-    /// In the signal's own units: of 255, or of 65535.
-    max_abs_error: f64,
+    #[serde(flatten)]
+    scores: &'a QualityReport,
     bytes: u64,
     rate_bpp: f64,
     /// Arithmetic of the decoder's matrix products.
@@ -45,77 +44,67 @@ struct EvalReport<'a> {
     #[serde(flatten)]
     network: NetworkReport<'a>,
     #[serde(flatten)]
+    chunks: Option<ChunkReport>,
+    #[serde(flatten)]
     cost: CostReport,
 }
 
 /// Runs the verb.
 pub(crate) fn run(args: &EvalArgs, common: &Common) -> Result<u8, Failure> {
-    let Loaded { file, n_bytes } = files::read_asmr(&args.input)?;
-    let original = read_image(&args.original, &Limits::default())?;
-    let kind = |info: &SignalInfo| (info.extents.clone(), info.channels, info.sample_type);
-    if kind(&file.signal) != kind(original.info()) {
-        return Err(Failure::usage(format!(
-            "{} decodes to {}, and {} is {}; only signals of the same extents, channels and sample type can be compared",
-            args.input.display(),
-            describe(&file.signal),
-            args.original.display(),
-            describe(original.info())
-        )));
+    let mut reader = files::open_asmr(&args.input)?;
+    let header = reader.header().clone();
+    let n_bytes = reader.n_bytes();
+    let mut opened = reopen_signal(&args.original, &header.signal, &Limits::default())?;
+    check_same(args, &header.signal, opened.reader.info())?;
+    let precision = args.precision.into();
+    let scores = quality::measure(&mut reader, opened.reader.as_mut(), Some(&args.original), precision)?;
+    drop(opened);
+    let (mut decode_ms, mut prepare_ms) = (0.0, 0.0);
+    for chunk in 0..header.n_chunks() {
+        let network = reader.network(chunk).map_err(|error| files::unusable(&args.input, &error))?;
+        prepare_ms += median_ms(args.reps.min(PREPARE_REPS), || {
+            std::hint::black_box(Decoder::with_precision(&network, precision));
+            Ok(())
+        })?;
+        let decoder = Decoder::with_precision(&network, precision);
+        let whole = Request::whole(&network.config().partition);
+        let info = header.chunk_signal(chunk);
+        decode_ms += match info.sample_type {
+            SampleType::U8 if info.value_range.is_none() => {
+                time_decodes::<u8>(&decoder, &whole, &info, args.reps)
+            }
+            SampleType::U16 if info.value_range.is_none() => {
+                time_decodes::<u16>(&decoder, &whole, &info, args.reps)
+            }
+            _ => time_decodes::<f32>(&decoder, &whole, &info, args.reps),
+        }?;
     }
-    let config = file.network.config();
-    let (whole, precision) = (Request::whole(&config.partition), args.precision.into());
-    let prepare_ms = median_ms(args.reps.min(PREPARE_REPS), || {
-        std::hint::black_box(Decoder::with_precision(&file.network, precision));
-        Ok(())
-    })?;
-    let decoder = Decoder::with_precision(&file.network, precision);
-    // This first decode also warms up; the timed ones follow.
-    let decoded = files::decode_signal(&decoder, &whole, &file.signal)?;
-    let differ = |error| Failure::usage(format!("{}: {error}", args.original.display()));
-    let (psnr_db, ssim, max_abs_error) = (
-        psnr_db(&decoded, &original).map_err(differ)?,
-        ssim(&decoded, &original).map_err(differ)?,
-        max_abs_error(&decoded, &original).map_err(differ)?,
-    );
-    drop((decoded, original));
-    let decode_ms = match file.signal.sample_type {
-        SampleType::U8 => time_decodes::<u8>(&decoder, &whole, &file.signal, args.reps),
-        SampleType::U16 => time_decodes::<u16>(&decoder, &whole, &file.signal, args.reps),
-        _ => time_decodes::<f32>(&decoder, &whole, &file.signal, args.reps),
-    }?;
 
+    let config = &header.network;
     let cost = Cost::of(config);
     let report = EvalReport {
         file: args.input.display().to_string(),
         original: args.original.display().to_string(),
-        psnr_db,
-        ssim,
-        max_abs_error,
+        scores: &scores,
         bytes: n_bytes,
-        rate_bpp: rate_bpp(n_bytes, config),
+        rate_bpp: rate_bpp(n_bytes, &header.signal),
         precision: args.precision.name(),
         decode_ms,
         prepare_ms,
-        msamples_per_s: config.partition.n_samples() as f64 / decode_ms / 1e3,
+        msamples_per_s: header.signal.n_samples().unwrap_or(0) as f64 / decode_ms / 1e3,
         reps: args.reps,
         threads: rayon::current_num_threads(),
-        signal: SignalReport::new(&file.signal),
+        signal: SignalReport::new(&header.signal),
         network: NetworkReport::new(config),
+        chunks: ChunkReport::new(&header),
         cost: CostReport::new(&cost),
     };
     if common.json {
         print_json(&report)?;
         return Ok(OK);
     }
-    let peak = if file.signal.sample_type == SampleType::U16 { 65535 } else { 255 };
-    let mut text = format!("{} against {}: {}\n", report.file, report.original, describe(&file.signal));
-    let _ = writeln!(
-        text,
-        "  quality   {}{}, largest error {} of {peak}",
-        decibels(psnr_db),
-        similarity(ssim),
-        report.max_abs_error
-    );
+    let mut text = format!("{} against {}: {}\n", report.file, report.original, describe(&header.signal));
+    text += &quality_lines(&scores, &header.signal);
     let _ =
         writeln!(text, "  file      {} bytes, {:.3} bits per sample", thousands(n_bytes), report.rate_bpp);
     let _ = writeln!(
@@ -123,9 +112,25 @@ pub(crate) fn run(args: &EvalArgs, common: &Common) -> Result<u8, Failure> {
         "  decode    {decode_ms:.2} ms, {:.1} Msamples/s (median of {} whole decodes in memory, {} threads; preparing the decoder takes {prepare_ms:.2} ms more, once)",
         report.msamples_per_s, report.reps, report.threads
     );
+    text += &chunk_line(&header);
     text += &network_lines(config, &cost);
     print(&text)?;
     Ok(OK)
+}
+
+/// Refuses an original that is not what the file was made of.
+fn check_same(args: &EvalArgs, decoded: &SignalInfo, original: &SignalInfo) -> Result<(), Failure> {
+    let kind = |info: &SignalInfo| (info.extents.clone(), info.channels, info.sample_type);
+    if kind(decoded) == kind(original) {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "{} decodes to {}, and {} is {}; only signals of the same extents, channels and sample type can be compared",
+        args.input.display(),
+        describe(decoded),
+        args.original.display(),
+        describe(original)
+    )))
 }
 
 /// Median milliseconds of a whole decode into memory that is there already.

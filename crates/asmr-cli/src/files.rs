@@ -1,12 +1,12 @@
 //! Reading `.asmr` files, and where results may be written.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 
-use asmr::file::{AsmrFile, FileError, Limits, MAGIC};
+use asmr::file::{AsmrFile, AsmrReader, FileError, Limits, MAGIC};
 use asmr::inference::{Decoder, Request, RequestError, Value};
-use asmr::signal::{SampleType, Samples, Signal, SignalInfo};
+use asmr::signal::{SampleType, Samples, SignalInfo};
 use asmr_media::{MediaError, PictureFormat, write_atomically};
 
 use crate::error::Failure;
@@ -46,28 +46,47 @@ pub(crate) fn open(path: &Path, kind: &str) -> Result<(File, Option<u64>), Failu
     Ok((file, metadata.is_file().then_some(metadata.len())))
 }
 
-/// An `.asmr` file as it was read.
-pub(crate) struct Loaded {
-    /// Its content.
-    pub(crate) file: AsmrFile,
-    /// Its length.
-    pub(crate) n_bytes: u64,
+/// Something that can be read and sought in.
+pub(crate) trait ReadSeek: Read + Seek {}
+impl<T: Read + Seek> ReadSeek for T {}
+
+/// An opened `.asmr` file.
+pub(crate) type Reader = AsmrReader<Box<dyn ReadSeek>>;
+
+/// The largest `.asmr` file that is taken from a pipe, into memory.
+const MAX_PIPED_BYTES: u64 = 4 << 30;
+
+/// Opens an `.asmr` file within the default limits; its weights are read later.
+pub(crate) fn open_asmr(path: &Path) -> Result<Reader, Failure> {
+    let (input, known_len) = open(path, "an .asmr")?;
+    let input: Box<dyn ReadSeek> = if known_len.is_some() {
+        Box::new(BufReader::with_capacity(1 << 16, input))
+    } else {
+        // Nobody can seek in a pipe. The first bytes decide whether the rest is worth its memory.
+        let mut bytes = Vec::new();
+        let mut input = input.take(MAX_PIPED_BYTES);
+        let unreadable = |error| Failure::usage(format!("cannot read {}: {error}", path.display()));
+        input.by_ref().take(MAGIC.len() as u64).read_to_end(&mut bytes).map_err(unreadable)?;
+        if bytes == MAGIC {
+            input.read_to_end(&mut bytes).map_err(unreadable)?;
+        }
+        Box::new(Cursor::new(bytes))
+    };
+    AsmrReader::open(input, &Limits::default()).map_err(|error| unusable(path, &error))
 }
 
-/// Reads an `.asmr` file within the default limits.
-pub(crate) fn read_asmr(path: &Path) -> Result<Loaded, Failure> {
-    let (input, known_len) = open(path, "an .asmr")?;
-    let mut reader = BufReader::with_capacity(1 << 16, input);
-    let file = AsmrFile::read_from(&mut reader, known_len, &Limits::default())
-        .map_err(|error| unusable(path, &error))?;
-    let n_bytes = known_len.or_else(|| file.n_bytes().ok()).unwrap_or(0);
-    Ok(Loaded { file, n_bytes })
+/// Reads an `.asmr` file with one network.
+pub(crate) fn read_asmr(path: &Path) -> Result<AsmrFile, Failure> {
+    open_asmr(path)?.into_file().map_err(|error| unusable(path, &error))
 }
 
 /// The sentence for an `.asmr` file that cannot be used.
-fn unusable(path: &Path, error: &FileError) -> Failure {
+pub(crate) fn unusable(path: &Path, error: &FileError) -> Failure {
     let shown = path.display();
     let sentence = match error {
+        FileError::Sequence { n_chunks } => {
+            format!("{shown} holds {n_chunks} networks, one for each chunk of its signal, and this takes one; encode with --chunk")
+        }
         FileError::NotAsmr if is_picture_name(path) => {
             format!(
                 "{shown} is a picture, not an .asmr file; to make one of it type: asmr encode {}",
@@ -82,7 +101,7 @@ fn unusable(path: &Path, error: &FileError) -> Failure {
         }
         FileError::NotAsmr => {
             format!(
-                "{shown} is not an .asmr file (its first bytes are another format's); `asmr encode` makes one of a picture"
+                "{shown} is not an .asmr file (its first bytes are another format's); `asmr encode` makes one of a signal"
             )
         }
         FileError::Truncated { .. } | FileError::TrailingBytes { .. } | FileError::Damaged { .. } => {
@@ -214,17 +233,25 @@ pub(crate) fn refused(error: &RequestError) -> Failure {
     })
 }
 
-/// Decodes into the signal's own type.
-pub(crate) fn decode_signal(
+/// Decodes into the signal's own type, by way of `buffer` where the type needs it.
+pub(crate) fn decode_samples(
     decoder: &Decoder,
     request: &Request,
     info: &SignalInfo,
-) -> Result<Signal, Failure> {
-    let samples = match info.sample_type {
+    buffer: &mut Vec<f32>,
+) -> Result<Samples, Failure> {
+    Ok(match info.sample_type {
         SampleType::U8 if info.value_range.is_none() => Samples::U8(decode_values(decoder, request, info)?),
         SampleType::U16 if info.value_range.is_none() => Samples::U16(decode_values(decoder, request, info)?),
-        _ => info.restored(&decode_values(decoder, request, info)?),
-    };
-    Signal::new(info.clone(), samples)
-        .map_err(|error| Failure::failed(format!("the decoded signal is unusable: {error}")))
+        _ => {
+            let n = info.n_values().and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
+            let missing = n.saturating_sub(buffer.len());
+            if buffer.try_reserve_exact(missing).is_err() {
+                return Err(Failure::usage(format!("there is not enough memory for the {n} values of this decode")));
+            }
+            buffer.resize(n, 0.0);
+            decoder.decode(request, buffer).map_err(|error| refused(&error))?;
+            info.restored(buffer)
+        }
+    })
 }

@@ -9,9 +9,9 @@ use serde::Serialize;
 
 use crate::args::{Common, InfoArgs};
 use crate::error::{Failure, OK};
-use crate::files::{Loaded, read_asmr};
+use crate::files::{open_asmr, unusable};
 use crate::report::{
-    CostReport, NetworkReport, SignalReport, describe, network_lines, print, print_json, rate_bpp, thousands,
+    ChunkReport, CostReport, NetworkReport, SignalReport, chunk_line, describe, network_lines, print, print_json, rate_bpp, thousands,
 };
 
 /// What is told about a file.
@@ -24,6 +24,8 @@ struct InfoReport<'a> {
     signal: SignalReport<'a>,
     #[serde(flatten)]
     network: NetworkReport<'a>,
+    #[serde(flatten)]
+    chunks: Option<ChunkReport>,
     #[serde(flatten)]
     cost: CostReport,
     parts: Vec<PartReport>,
@@ -45,30 +47,37 @@ struct PartReport {
 
 /// Runs the verb.
 pub(crate) fn run(args: &InfoArgs, common: &Common) -> Result<u8, Failure> {
-    let Loaded { file, n_bytes } = read_asmr(&args.input)?;
-    let config = file.network.config();
+    let mut reader = open_asmr(&args.input)?;
+    // Whether the weights are whole is part of what a file holds.
+    for chunk in 0..reader.header().n_chunks() {
+        reader.network(chunk).map_err(|error| unusable(&args.input, &error))?;
+    }
+    let (header, n_bytes) = (reader.header(), reader.n_bytes());
+    let config = &header.network;
     let cost = Cost::of(config);
     let report = InfoReport {
         file: args.input.display().to_string(),
         bytes: n_bytes,
-        rate_bpp: rate_bpp(n_bytes, config),
-        signal: SignalReport::new(&file.signal),
+        rate_bpp: rate_bpp(n_bytes, &header.signal),
+        signal: SignalReport::new(&header.signal),
         network: NetworkReport::new(config),
+        chunks: ChunkReport::new(header),
         cost: CostReport::new(&cost),
         parts: parts(&cost),
         thumbnail_factors: thumbnail_factors(&config.partition),
-        fit: file.fit.as_ref(),
+        fit: header.fit.as_ref(),
     };
     if common.json {
         print_json(&report)?;
     } else {
-        let mut text = format!("{}: {}\n", report.file, describe(&file.signal));
+        let mut text = format!("{}: {}\n", report.file, describe(&header.signal));
         let _ = writeln!(
             text,
             "  file      {} bytes, {:.3} bits per sample",
             thousands(report.bytes),
             report.rate_bpp
         );
+        text += &chunk_line(header);
         text += &network_lines(config, &cost);
         let _ = writeln!(text, "  thumbnail factors {}", list(&report.thumbnail_factors));
         text += &table(&report.parts, &cost);

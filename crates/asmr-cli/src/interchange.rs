@@ -55,7 +55,7 @@ pub(crate) fn import(args: &ImportArgs, common: &Common) -> Result<u8, Failure> 
 
 /// Runs `export`.
 pub(crate) fn export(args: &ExportArgs, common: &Common) -> Result<u8, Failure> {
-    let file = files::read_asmr(&args.input)?.file;
+    let file = files::read_asmr(&args.input)?;
     let output = files::output_path(args.output.as_ref(), &args.input, "safetensors")?;
     let bytes = interchange::export(&file.network)
         .map_err(|error| Failure::failed(format!("{} cannot be made: {error}", output.display())))?;
@@ -102,7 +102,7 @@ fn tell(input: &Path, output: &Path, n_bytes: u64, file: &AsmrFile, common: &Com
         input: input.display().to_string(),
         output: output.display().to_string(),
         bytes: n_bytes,
-        rate_bpp: rate_bpp(n_bytes, config),
+        rate_bpp: rate_bpp(n_bytes, &file.signal),
         signal: SignalReport::new(&file.signal),
         network: NetworkReport::new(config),
         cost: CostReport::new(&cost),

@@ -1,4 +1,4 @@
-//! `asmr`: turns a picture into a small network, shows what it costs, and gives the picture back.
+//! `asmr`: turns a signal into a small network, shows what it costs, and gives the signal back.
 //!
 //! A thin face over the libraries: it parses, calls, draws bars and prints. Results go to stdout, everything else to
 //! stderr. See `asmr --help`.
@@ -13,7 +13,10 @@ mod files;
 mod info;
 mod interchange;
 mod interrupt;
+mod partfile;
+mod pieces;
 mod progress;
+mod quality;
 mod report;
 
 use std::process::ExitCode;

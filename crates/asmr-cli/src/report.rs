@@ -6,7 +6,9 @@ use std::path::Path;
 
 use asmr::cost::Cost;
 use asmr::network::{Modulator, NetworkConfig};
-use asmr::signal::{ColorType, SampleType, SignalInfo};
+use asmr::file::FileHeader;
+use asmr::metadata::ShapeField;
+use asmr::signal::{ColorType, Media, SampleType, SignalInfo, ValueRange};
 use serde::Serialize;
 
 use crate::error::Failure;
@@ -18,6 +20,10 @@ pub(crate) struct SignalReport<'a> {
     channels: usize,
     sample_type: SampleType,
     color: Option<ColorType>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value_range: Option<ValueRange>,
+    #[serde(skip_serializing_if = "Media::is_plain")]
+    media: &'a Media,
 }
 
 impl<'a> SignalReport<'a> {
@@ -27,6 +33,8 @@ impl<'a> SignalReport<'a> {
             channels: info.channels,
             sample_type: info.sample_type,
             color: info.color,
+            value_range: info.value_range,
+            media: &info.media,
         }
     }
 }
@@ -90,8 +98,36 @@ pub(crate) fn padded_extents(config: &NetworkConfig) -> Vec<u64> {
 }
 
 /// Bits of the whole file per sample.
-pub(crate) fn rate_bpp(n_bytes: u64, config: &NetworkConfig) -> f64 {
-    8.0 * n_bytes as f64 / config.partition.n_samples() as f64
+pub(crate) fn rate_bpp(n_bytes: u64, signal: &SignalInfo) -> f64 {
+    8.0 * n_bytes as f64 / signal.extents.iter().map(|&e| e as f64).product::<f64>()
+}
+
+/// How a long signal is cut.
+#[derive(Debug, Serialize)]
+pub(crate) struct ChunkReport {
+    n_chunks: usize,
+    chunk_extent: usize,
+}
+
+impl ChunkReport {
+    /// Nothing where there is one network for everything.
+    pub(crate) fn new(header: &FileHeader) -> Option<Self> {
+        (header.n_chunks() > 1)
+            .then(|| Self { n_chunks: header.n_chunks(), chunk_extent: header.chunk_extent })
+    }
+}
+
+/// A line on chunks, if there are several.
+pub(crate) fn chunk_line(header: &FileHeader) -> String {
+    if header.n_chunks() == 1 {
+        return String::new();
+    }
+    format!(
+        "  chunks    {} of {} slices each, a network of {} weights for every one\n",
+        header.n_chunks(),
+        header.chunk_extent,
+        thousands(header.network.n_params() as u64)
+    )
 }
 
 /// Prints text on stdout. That nobody listens any more is no failure.
@@ -125,13 +161,33 @@ pub(crate) fn describe(info: &SignalInfo) -> String {
         SampleType::F32 => "32-bit float",
         other => other.name(),
     };
-    let kind = match info.color {
+    let color = match info.color {
         Some(ColorType::Gray) => "grey".to_owned(),
         Some(ColorType::GrayAlpha) => "grey+alpha".to_owned(),
         Some(ColorType::Rgb) => "RGB".to_owned(),
         Some(ColorType::Rgba) => "RGBA".to_owned(),
-        None if info.channels == 1 => "values, 1 channel".to_owned(),
-        None => format!("values, {} channels", info.channels),
+        None if info.channels == 1 => "1 channel".to_owned(),
+        None => format!("{} channels", info.channels),
+    };
+    let kind = match &info.media {
+        Media::Plain if info.color.is_some() => color,
+        Media::Plain => format!("values, {color}"),
+        Media::Audio(audio) => {
+            let seconds = info.extents[0] as f64 / f64::from(audio.sample_rate);
+            format!("sound, {color}, {} Hz, {}", audio.sample_rate, duration(seconds))
+        }
+        Media::Video(video) => {
+            format!("film, {color}, {:.3} frames/s", f64::from(video.rate[0]) / f64::from(video.rate[1]))
+        }
+        Media::Volume(volume) if volume.spacing.is_empty() => format!("volume, {color}"),
+        Media::Volume(volume) => format!("volume, {color}, spacing {} {}", times(&volume.spacing), volume.unit),
+        Media::Shape(shape) => {
+            let field = match shape.field {
+                ShapeField::Occupancy => "occupancy",
+                ShapeField::Distance => "distance",
+            };
+            format!("{field} of a shape, spacing {:.4}", shape.spacing)
+        }
     };
     format!("{}, {depth} {kind}", times(&info.extents))
 }

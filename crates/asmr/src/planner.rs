@@ -18,7 +18,7 @@ use thiserror::Error;
 use crate::cost::Cost;
 use crate::network::{Modulator, NetworkConfig, NetworkError};
 use crate::partition::{MAX_LEVELS, MIN_LEVELS, Partition, PartitionError};
-use crate::signal::{MAX_AXES, MAX_EXTENT};
+use crate::signal::{MAX_AXES, MAX_EXTENT, Media, SignalInfo};
 
 /// Width of a network when neither a width nor a cost is asked for and the signal is large enough for it.
 pub const DEFAULT_WIDTH: usize = 256;
@@ -250,6 +250,42 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PlanError> {
         }
     }
     Err(cheapest.unwrap_or(PlanError::Budget(budget)))
+}
+
+/// By kind, the most samples of one network when a long signal is cut into chunks: about 12 s of music, ...
+const AUDIO_CHUNK: u64 = 1 << 19;
+/// ... 16 frames of 1280 × 720, ...
+const VIDEO_CHUNK: u64 = 1 << 24;
+/// ... a volume of 512 × 512 × 256.
+const VOLUME_CHUNK: u64 = 1 << 26;
+/// Chunks of films and volumes are multiples of this along the slowest axis, so that bases divide them.
+const CHUNK_STEP: usize = 4;
+
+/// Slices of the slowest axis that one network of a signal holds: all of a picture, a shape or a plain array; of long
+/// recordings, films and volumes as many as suit one fit, evenly, so that the last chunk is not left with a few.
+///
+/// The bound is on samples, not on memory: a network has few weights for a long signal, and chunks give it more of them at
+/// no cost per sample.
+///
+/// # Panics
+/// When the signal has no axes.
+#[must_use]
+pub fn chunk_extent(info: &SignalInfo) -> usize {
+    let extent = info.extents[0];
+    let (most, step) = match info.media {
+        Media::Plain | Media::Shape(_) => return extent,
+        Media::Audio(_) => (AUDIO_CHUNK, 1),
+        Media::Video(_) => (VIDEO_CHUNK, CHUNK_STEP),
+        Media::Volume(_) => (VOLUME_CHUNK, CHUNK_STEP),
+    };
+    let slice: u64 = info.extents[1..].iter().map(|&e| e as u64).product();
+    let slices = (most / slice).max(1) as usize;
+    if extent <= slices {
+        return extent;
+    }
+    let even = extent.div_ceil(extent.div_ceil(slices));
+    // A few more than the bound is better than a prime number of slices.
+    even.next_multiple_of(step).min(extent)
 }
 
 /// The default number of levels: one for the block (of [`BLOCK_BITS`], or half of a tiny signal's samples) and

@@ -217,6 +217,21 @@ impl<W: Write + Seek> AsmrWriter<W> {
         Ok(())
     }
 
+    /// The checksums of the chunks written so far, to [`Self::resume`] with.
+    #[must_use]
+    pub fn checksums(&self) -> Vec<u32> {
+        self.entries.iter().map(|entry| entry.checksum).collect()
+    }
+
+    /// Flushes what was written so far.
+    ///
+    /// # Errors
+    /// [`FileError::Io`].
+    pub fn flush(&mut self) -> Result<&mut W, FileError> {
+        self.writer.flush()?;
+        Ok(&mut self.writer)
+    }
+
     /// Writes the index and flushes; gives the writer and the file's length in bytes.
     ///
     /// # Errors
@@ -243,6 +258,70 @@ impl<W: Write + Seek> AsmrWriter<W> {
         self.writer.seek(SeekFrom::Start(end))?;
         self.writer.flush()?;
         Ok((self.writer, end))
+    }
+}
+
+impl<W: Read + Write + Seek> AsmrWriter<W> {
+    /// Goes on with a file of which the first chunks were written before, as [`Self::checksums`] told; what follows
+    /// them is written over.
+    ///
+    /// # Errors
+    /// [`FileError::Damaged`] where a chunk is not what was written; otherwise as [`Self::new`].
+    pub fn resume(mut writer: W, header: FileHeader, checksums: &[u32]) -> Result<Self, FileError> {
+        let bytes = header.to_bytes()?;
+        if checksums.len() > header.n_chunks() {
+            return Err(FileError::Inconsistent(format!(
+                "{} chunks were written and the file has {}",
+                checksums.len(),
+                header.n_chunks()
+            )));
+        }
+        let index_at = PREFIX_LEN as u64 + bytes.len() as u64;
+        let mut offset = index_at + index_len(header.n_chunks());
+        let mut expected = super::prefix(2, &bytes).to_vec();
+        expected.extend_from_slice(&bytes);
+        writer.seek(SeekFrom::Start(0))?;
+        let mut start = vec![0; expected.len()];
+        if let Err(error) = writer.read_exact(&mut start)
+            && error.kind() != std::io::ErrorKind::UnexpectedEof
+        {
+            return Err(error.into());
+        }
+        check("header", crc32fast::hash(&expected), crc32fast::hash(&start))?;
+        let mut entries = Vec::new();
+        for (chunk, &stored) in checksums.iter().enumerate() {
+            let n_bytes = header::weight_bytes(&header.chunk_config(chunk));
+            writer.seek(SeekFrom::Start(offset))?;
+            let mut input =
+                Input { reader: &mut writer, position: offset, checksum: crc32fast::Hasher::new() };
+            input.in_pieces(n_bytes, offset + n_bytes, |_| Ok(()))?;
+            check("chunk", stored, input.checksum.finalize())?;
+            entries.push(Entry { offset, n_bytes, checksum: stored });
+            offset += n_bytes;
+        }
+        writer.seek(SeekFrom::Start(offset))?;
+        Ok(Self { writer, header, index_at, entries })
+    }
+
+    /// Reads back a chunk that was written; the writer goes on behind the last one.
+    ///
+    /// # Errors
+    /// [`FileError`] as [`AsmrReader::network`].
+    ///
+    /// # Panics
+    /// When it was not written yet.
+    pub fn network(&mut self, chunk: usize) -> Result<Network, FileError> {
+        let entry = self.entries[chunk];
+        self.writer.seek(SeekFrom::Start(entry.offset))?;
+        let end = entry.offset + entry.n_bytes;
+        let mut input =
+            Input { reader: &mut self.writer, position: entry.offset, checksum: crc32fast::Hasher::new() };
+        let config = self.header.chunk_config(chunk);
+        let params = input.weights(config.n_params(), entry.n_bytes, end, true)?;
+        check("chunk", entry.checksum, input.checksum.finalize())?;
+        let last = self.entries[self.entries.len() - 1];
+        self.writer.seek(SeekFrom::Start(last.offset + last.n_bytes))?;
+        Ok(Network::new(config, params)?)
     }
 }
 

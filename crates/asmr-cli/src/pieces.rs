@@ -1,0 +1,138 @@
+//! Decoding a file piece by piece along the slowest axis, with the memory of one network and one piece.
+
+use std::io::{Read, Seek};
+use std::time::{Duration, Instant};
+
+use asmr::file::AsmrReader;
+use asmr::inference::{Decoder, Precision, Request};
+use asmr::partition::Partition;
+use asmr::signal::{Samples, SignalInfo};
+use asmr::walk::Region;
+
+use crate::error::Failure;
+use crate::files;
+
+/// Values that are decoded together, if the blocks allow it.
+const PIECE_VALUES: u64 = 1 << 22;
+
+/// What to decode of a file.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    /// In the whole signal.
+    pub(crate) request: Request,
+    /// The network's own floats instead of stored values.
+    pub(crate) raw: bool,
+    /// Arithmetic of the matrix products.
+    pub(crate) precision: Precision,
+}
+
+/// Some decoded slices.
+pub(crate) struct Piece<'d> {
+    /// The chunk they belong to.
+    pub(crate) chunk: usize,
+    /// The place of the first in the chunk (of a thumbnail: in its own slices).
+    pub(crate) first: u64,
+    /// Their values.
+    pub(crate) values: Samples,
+    /// The chunk's decoder.
+    pub(crate) decoder: &'d Decoder,
+    /// What was asked of it.
+    pub(crate) request: Request,
+}
+
+/// How long a decode took, without reading and writing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Times {
+    /// Preparing decoders.
+    pub(crate) prepare: Duration,
+    /// Decoding.
+    pub(crate) decode: Duration,
+}
+
+/// Extents of what is decoded.
+pub(crate) fn output_extents<R: Read + Seek>(
+    reader: &AsmrReader<R>,
+    wanted: &Request,
+) -> Result<Vec<usize>, Failure> {
+    let header = reader.header();
+    // As if one network had it all: the chunks' bases need not reach the whole extent.
+    let mut bases = header.network.partition.bases().to_vec();
+    bases[0][0] *= header.n_chunks();
+    let whole = Partition::new(&header.signal.extents, &bases)
+        .map_err(|error| Failure::usage(format!("the file cannot be decoded as one: {error}")))?;
+    let extents = wanted.output_extents(&whole).map_err(|error| files::refused(&error))?;
+    if wanted.thumbnail > 1
+        && header.n_chunks() > 1
+        && extents[0] < (wanted.region.end[0] - wanted.region.start[0]) as usize
+        && !header.chunk_extent.is_multiple_of(wanted.thumbnail)
+    {
+        return Err(Failure::usage(format!(
+            "--thumbnail {} cuts through the signal's chunks of {} slices; take a factor that divides it",
+            wanted.thumbnail, header.chunk_extent
+        )));
+    }
+    Ok(extents)
+}
+
+/// Decodes what is wanted, chunk after chunk and piece after piece in order.
+pub(crate) fn decode<R: Read + Seek>(
+    reader: &mut AsmrReader<R>,
+    wanted: &Wanted,
+    mut take: impl FnMut(Piece<'_>) -> Result<(), Failure>,
+) -> Result<Times, Failure> {
+    let header = reader.header().clone();
+    let mut times = Times::default();
+    let region = wanted.request.region;
+    for chunk in 0..header.n_chunks() {
+        let range = header.chunk_range(chunk);
+        let start = region.start[0].max(range.start);
+        let end = region.end[0].min(range.end);
+        if start >= end {
+            continue;
+        }
+        let network = reader
+            .network(chunk)
+            .map_err(|error| Failure::usage(format!("chunk {chunk} cannot be used: {}", files::file_error(&error))))?;
+        let clock = Instant::now();
+        let decoder = Decoder::with_precision(&network, wanted.precision);
+        times.prepare += clock.elapsed();
+        let partition = &network.config().partition;
+        let info = header.chunk_signal(chunk);
+        let step = piece_slices(partition, &info, &region);
+        let mut at = start - range.start;
+        let end = end - range.start;
+        let mut buffer: Vec<f32> = Vec::new();
+        while at < end {
+            // Pieces end where blocks end.
+            let next = ((at / step + 1) * step).min(end);
+            let mut part = Region { start: region.start, end: region.end };
+            (part.start[0], part.end[0]) = (at, next);
+            let request = Request { region: part, thumbnail: wanted.request.thumbnail };
+            let extents = request.output_extents(partition).map_err(|error| files::refused(&error))?;
+            let shape = SignalInfo { extents, ..info.clone() };
+            let clock = Instant::now();
+            let values = if wanted.raw {
+                Samples::F32(files::decode_values(&decoder, &request, &shape)?)
+            } else {
+                files::decode_samples(&decoder, &request, &shape, &mut buffer)?
+            };
+            times.decode += clock.elapsed();
+            let first = at / if partition.extents()[0] > 1 { wanted.request.thumbnail as u64 } else { 1 };
+            take(Piece { chunk, first, values, decoder: &decoder, request })?;
+            at = next;
+        }
+    }
+    Ok(times)
+}
+
+/// Slices of a piece: those of a cell of the coarsest level that gives about [`PIECE_VALUES`] values.
+fn piece_slices(partition: &Partition, info: &SignalInfo, region: &Region) -> u64 {
+    let per_slice: u64 =
+        (1..info.extents.len()).map(|axis| region.end[axis] - region.start[axis]).product::<u64>()
+            * info.channels as u64;
+    let leaf = partition.n_levels() - 2;
+    let stride = (0..=leaf).map(|level| partition.stride(0, level)).find(|s| s * per_slice <= PIECE_VALUES);
+    let stride = stride.unwrap_or_else(|| partition.stride(0, leaf)).max(1);
+    // Whole cells, as many as fit.
+    stride * (PIECE_VALUES / (stride * per_slice).max(1)).max(1)
+}
