@@ -46,7 +46,7 @@ impl Progress {
     /// Takes an event.
     pub(crate) fn event(&mut self, event: &FitEvent) {
         match event {
-            FitEvent::Step { step, psnr_db, progress } => {
+            FitEvent::Step { step, psnr_db, progress, .. } => {
                 if self.interval.is_none_or(|interval| self.shown.elapsed() < interval) {
                     return;
                 }

@@ -1,26 +1,30 @@
 //! Fitting as a stream of events.
+//!
+//! [`fit`] is all of it in one call. A [`Fit`] is one that can be left and gone on with, in this process or, by a
+//! checkpoint ([`crate::checkpoint`]), in another.
 
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use asmr::inference::{Decoder, Request};
 use asmr::network::{Network, NetworkConfig, NetworkError};
-use asmr::signal::{SignalInfo, Source};
-use asmr::walk::Region;
+use asmr::signal::Source;
 use asmr_kernels::IsaLevel;
 use thiserror::Error;
 
+use crate::checkpoint::{self, CheckpointError, Fingerprint, Header};
 use crate::config::{Algorithm, ConfigError, FitConfig};
 use crate::gradient::GradientEngine;
-use crate::optimiser::Optimiser;
-use crate::sampler::Sampler;
+use crate::measure::{channel_means, decoded_psnr_db, peak_gain_db};
+use crate::state::{SECTIONS, State};
 
 /// When to end a fit early.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Control<'a> {
     /// End as soon as the decoded signal reaches this PSNR in dB.
     pub target_psnr_db: Option<f64>,
-    /// End after this long, with the rate's decay planned for it.
+    /// End after this long, over all runs of a resumed fit, with the rate's decay planned for it.
     pub time_limit: Option<Duration>,
     /// End at the next step once this is set (Ctrl-C).
     pub stop: Option<&'a AtomicBool>,
@@ -33,10 +37,12 @@ pub enum FitEvent {
     Step {
         /// Updates so far.
         step: u32,
-        /// PSNR in dB of the network before this update, over its batch, neither clamped nor rounded.
+        /// PSNR in dB of the network before this update, neither clamped nor rounded; in batches, over the last of them.
         psnr_db: f64,
         /// Share of the fit that is done, 0 to 1, by steps or by time.
         progress: f64,
+        /// Real samples of the update's batch.
+        n_samples: u64,
     },
     /// The fit diverged and went back to a good state with a lower rate.
     Recovered {
@@ -69,9 +75,9 @@ pub struct Fitted {
     pub network: Network,
     /// Updates made.
     pub steps: u32,
-    /// Median milliseconds of a step.
+    /// Median milliseconds of a step, over the last [`TIMED_STEPS`] of this run; 0 where it made none.
     pub step_ms: f64,
-    /// Seconds in all.
+    /// Seconds in all, over all runs of a resumed fit.
     pub elapsed_s: f64,
     /// Why it ended.
     pub ending: Ending,
@@ -105,21 +111,23 @@ pub enum FitError {
     /// The signal could not be read.
     #[error("{0}")]
     Read(String),
+    /// A checkpoint that this fit cannot go on from.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// It diverged again and again.
     #[error("the fit diverged {0} times, each time at a lower rate; try a lower --lr or more --width")]
     Diverged(u32),
 }
 
-/// Set-backs after which a fit gives up.
-const MAX_RECOVERIES: u32 = 8;
-/// Factor on all rates at a set-back.
-const RECOVERY_FACTOR: f64 = 0.5;
+/// Steps whose median time is told.
+pub const TIMED_STEPS: usize = 4096;
+
 /// Steps between two copies of a good state.
 const CHECKPOINT_STEPS: u32 = 25;
 /// A fit whose PSNR stays this many dB under its best ...
 const DIVERGED_DB: f64 = 3.0;
 /// ... for this many steps in a row has diverged. (Single steps do spike and mend themselves.)
-const DIVERGED_STEPS: u32 = 20;
+pub(crate) const DIVERGED_STEPS: u32 = 20;
 /// A step this many dB under the best is worth no patience.
 const LOST_DB: f64 = 12.0;
 /// Above this PSNR errors are far below what 8 bits show, and swings of many dB are no divergence.
@@ -134,6 +142,10 @@ const STEADIEST: f64 = 0.05;
 /// ... and each new best raises it again, up to the schedule's.
 const BOLDER: f64 = 1.02;
 
+/// Batches differ: their loss is smoothed over an epoch before it is compared with anything, but not over more than
+/// this many, for a fit that diverges must be noticed.
+const SMOOTHED_BATCHES: u32 = 50;
+
 /// Share of the newest weights in the running average that a fit by SOAP may end with. An average over about five steps
 /// decodes 1 dB better than the weights of one step while rates are high, 0.1 to 0.3 dB better at the end.
 const AVERAGE_SHARE: f32 = 0.2;
@@ -145,12 +157,330 @@ const AVERAGING: (f64, u32) = (1.5, 5);
 /// ... by both where half of the error is past black and white.
 const CLAMPING: (f64, u32) = (5.0, 20);
 
-/// State to go back to.
-#[derive(Clone)]
-struct Checkpoint {
-    params: Vec<f32>,
-    optimiser: Optimiser,
-    psnr_db: f64,
+/// A fit that can be left and gone on with.
+///
+/// ```text
+/// let mut fit = Fit::new(..)?;            // or Fit::resume(.., checkpoint)?
+/// let ending = loop {
+///     match fit.run_for(minute, &control, &mut events)? {
+///         Some(ending) => break ending,
+///         None => fit.write_checkpoint(&mut file)?,
+///     }
+/// };
+/// let fitted = fit.finish(ending)?;
+/// ```
+///
+/// However often it is left, and whether it goes on in this process or from a checkpoint in another, the result is the
+/// same to the bit on one machine (a time limit excepted).
+pub struct Fit<'s> {
+    signal: &'s dyn Source,
+    network: NetworkConfig,
+    config: FitConfig,
+    engine: GradientEngine<'s>,
+    gradient: Vec<f32>,
+    state: State,
+    /// When this run began, and seconds of the runs before.
+    start: Instant,
+    before_s: f64,
+    step_times: VecDeque<f64>,
+}
+
+impl<'s> Fit<'s> {
+    /// Prepares a fit from its beginning.
+    ///
+    /// # Errors
+    /// [`FitError`] for settings or shapes that are refused, or a signal that cannot be read.
+    pub fn new(
+        signal: &'s dyn Source,
+        network: &NetworkConfig,
+        config: &FitConfig,
+    ) -> Result<Self, FitError> {
+        let start = Instant::now();
+        let mut fit = Self::blank(signal, network, config, start)?;
+        let initial = Network::init(network.clone(), config.seed, config.modulation_scale as f32)?;
+        let mut params = initial.into_params();
+        if config.mean_start {
+            let range = network.layout().output_bias;
+            params[range].copy_from_slice(&channel_means(signal)?);
+        }
+        let state = &mut fit.state;
+        for copy in [&mut state.average, &mut state.best, &mut state.good.params] {
+            copy.copy_from_slice(&params);
+        }
+        state.params = params;
+        Ok(fit)
+    }
+
+    /// Prepares a fit to go on from a checkpoint. The signal, network and settings are those that it began with.
+    ///
+    /// # Errors
+    /// [`FitError::Checkpoint`] for a checkpoint that is damaged or another fit's; otherwise as [`Self::new`].
+    pub fn resume(
+        signal: &'s dyn Source,
+        network: &NetworkConfig,
+        config: &FitConfig,
+        mut checkpoint: &mut dyn Read,
+    ) -> Result<Self, FitError> {
+        let mut fit = Self::blank(signal, network, config, Instant::now())?;
+        Header::read(&mut checkpoint)?.check(&fit.header())?;
+        for section in SECTIONS {
+            let state = &mut fit.state;
+            checkpoint::read_state(&mut checkpoint, section, &mut |archive| {
+                state.archive(section, config, archive)
+            })?;
+        }
+        checkpoint::read_end(&mut checkpoint)?;
+        fit.before_s = fit.state.elapsed_s;
+        Ok(fit)
+    }
+
+    /// Makes room for everything; all weights are zero.
+    fn blank(
+        signal: &'s dyn Source,
+        network: &NetworkConfig,
+        config: &FitConfig,
+        start: Instant,
+    ) -> Result<Self, FitError> {
+        config.validate()?;
+        network.validate()?;
+        if network.partition.extents() != signal.info().extents || network.channels != signal.info().channels
+        {
+            return Err(FitError::Shape {
+                network: network.partition.extents().to_vec(),
+                network_channels: network.channels,
+                signal: signal.info().extents.clone(),
+                signal_channels: signal.info().channels,
+            });
+        }
+        let isa = IsaLevel::detect();
+        let state = State::new(network, config, isa);
+        Ok(Self {
+            signal,
+            engine: GradientEngine::new(network, signal, isa),
+            gradient: vec![0.0; network.n_params()],
+            network: network.clone(),
+            config: config.clone(),
+            state,
+            start,
+            before_s: 0.0,
+            step_times: VecDeque::new(),
+        })
+    }
+
+    fn header(&self) -> Header {
+        Header {
+            network: self.network.clone(),
+            fit: self.config.clone(),
+            signal: Fingerprint::of(self.signal),
+        }
+    }
+
+    /// Writes all that [`Self::resume`] needs: some 16 to 60 bytes per weight. Write it to a new file and rename that,
+    /// so that a process killed meanwhile leaves the checkpoint before.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write_checkpoint(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        self.state.elapsed_s = self.elapsed_s();
+        self.header().write(out)?;
+        for section in SECTIONS {
+            let (state, config) = (&mut self.state, &self.config);
+            checkpoint::write_section(out, section, &mut |archive| state.archive(section, config, archive))?;
+        }
+        Ok(())
+    }
+
+    /// Updates made.
+    #[must_use]
+    pub fn steps(&self) -> u32 {
+        self.state.step
+    }
+
+    /// Seconds over all runs.
+    #[must_use]
+    pub fn elapsed_s(&self) -> f64 {
+        self.before_s + self.start.elapsed().as_secs_f64()
+    }
+
+    /// Goes on until the fit ends. One that ended because it was told to stop, or by a time limit, can go on again.
+    ///
+    /// # Errors
+    /// [`FitError`] when the signal cannot be read or the fit keeps diverging; nothing can go on from there.
+    pub fn run(
+        &mut self,
+        control: &Control<'_>,
+        events: &mut dyn FnMut(FitEvent),
+    ) -> Result<Ending, FitError> {
+        loop {
+            if let Some(ending) = self.advance(control, events)? {
+                return Ok(ending);
+            }
+        }
+    }
+
+    /// Like [`Self::run`], but for about `limit` only: `None` when the fit has not ended by then. Makes at least one
+    /// update.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_for(
+        &mut self,
+        limit: Duration,
+        control: &Control<'_>,
+        events: &mut dyn FnMut(FitEvent),
+    ) -> Result<Option<Ending>, FitError> {
+        let start = Instant::now();
+        loop {
+            let ending = self.advance(control, events)?;
+            if ending.is_some() || start.elapsed() >= limit {
+                return Ok(ending);
+            }
+        }
+    }
+
+    /// One update, or why there is none.
+    fn advance(
+        &mut self,
+        control: &Control<'_>,
+        events: &mut dyn FnMut(FitEvent),
+    ) -> Result<Option<Ending>, FitError> {
+        let (config, progress) = (&self.config, self.progress(control));
+        if self.state.ended.is_some() {
+            return Ok(self.state.ended);
+        }
+        if control.stop.is_some_and(|s| s.load(Ordering::Relaxed)) {
+            return Ok(Some(Ending::Stopped));
+        }
+        if control.time_limit.is_some_and(|limit| self.elapsed_s() >= limit.as_secs_f64()) {
+            return Ok(Some(Ending::TimeUp));
+        }
+        let state = &mut self.state;
+        if state.step >= config.steps {
+            return Ok(Some(Ending::Finished));
+        }
+        let step_start = Instant::now();
+        let n_batches = state.sampler.n_batches();
+        let full_batch = n_batches == 1;
+        let loss =
+            self.engine.loss_and_gradient(&state.params, state.sampler.next_batch(), &mut self.gradient);
+        let smoothing = 1.0 / f64::from(n_batches.min(SMOOTHED_BATCHES));
+        let mse = state.smooth_mse.map_or(loss.mse, |s: f64| s + smoothing * (loss.mse - s));
+        state.smooth_mse = Some(mse);
+        if let Some(reason) = self.signal.failure() {
+            return Err(FitError::Read(reason));
+        }
+        let psnr_db = -10.0 * mse.log10() + peak_gain_db(self.signal.info());
+
+        let ceiling = state.reference_db.min(CEILING_DB);
+        state.bad_steps = if psnr_db < ceiling - DIVERGED_DB { state.bad_steps + 1 } else { 0 };
+        let lost = mse.is_nan() || mse.is_infinite() || psnr_db < ceiling - LOST_DB;
+        if lost || state.bad_steps >= DIVERGED_STEPS {
+            let reason = if loss.mse.is_finite() {
+                format!("PSNR fell from {:.1} to {psnr_db:.1} dB", state.reference_db)
+            } else {
+                "the loss is not a number".to_owned()
+            };
+            state.set_back()?;
+            events(FitEvent::Recovered { step: state.step, reason, rate_factor: state.rate_factor });
+            return Ok(None);
+        }
+        // Losses of different batches differ by more than this without anything being wrong.
+        if config.algorithm == Algorithm::Soap && full_batch {
+            if psnr_db < state.reference_db - UNSTEADY_DB {
+                state.steadiness = (state.steadiness * STEADIER).max(STEADIEST);
+            } else if psnr_db > state.reference_db {
+                state.steadiness = (state.steadiness * BOLDER).min(1.0);
+            }
+        }
+        state.reference_db = state.reference_db.max(psnr_db);
+        // With batches the weights have moved on since the smoothed loss was measured; near enough to rank them.
+        if psnr_db > state.best_db {
+            state.best_db = psnr_db;
+            state.best.copy_from_slice(&state.params);
+        }
+        if state.step % CHECKPOINT_STEPS == 0
+            && psnr_db >= state.good.psnr_db
+            && self.gradient.iter().all(|g| g.is_finite())
+        {
+            state.good.params.copy_from_slice(&state.params);
+            state.good.optimiser.clone_from(&state.optimiser);
+            state.good.psnr_db = psnr_db;
+        }
+        if loss.mse == 0.0 && full_batch {
+            // Exact: a constant signal, say. There is no gradient to follow.
+            state.ended = Some(Ending::Finished);
+            return Ok(state.ended);
+        }
+        if let Some(target) = control.target_psnr_db
+            && [ROUNDING, AVERAGING, CLAMPING].into_iter().any(|(gain_db, steps)| {
+                psnr_db > target - gain_db && state.step % decode_interval(steps, n_batches) == 0
+            })
+        {
+            // Rounding costs a little, clamping gains a little: only a decode decides.
+            for candidate in [&state.average, &state.params] {
+                if decoded_psnr_db(&self.network, candidate, self.signal)? >= target {
+                    state.best.copy_from_slice(candidate);
+                    state.ended = Some(Ending::TargetReached);
+                    return Ok(state.ended);
+                }
+            }
+        }
+        let rate = rate(config, state.step, progress) * state.rate_factor * state.steadiness;
+        state.optimiser.step(config, rate, &self.gradient, &mut state.params);
+        let share = average_share(config);
+        for (a, &w) in state.average.iter_mut().zip(&state.params) {
+            *a += share * (w - *a);
+        }
+        state.step += 1;
+        if self.step_times.len() == TIMED_STEPS {
+            self.step_times.pop_front();
+        }
+        self.step_times.push_back(step_start.elapsed().as_secs_f64() * 1e3);
+        let (step, n_samples) = (state.step, loss.n_samples);
+        events(FitEvent::Step { step, psnr_db, progress: self.progress(control), n_samples });
+        Ok(None)
+    }
+
+    /// The best network so far, decoded to find it out; `ending` is what [`Self::run`] said.
+    ///
+    /// # Errors
+    /// [`FitError`] when the signal cannot be read.
+    pub fn finish(&self, ending: Ending) -> Result<Fitted, FitError> {
+        let state = &self.state;
+        let mut best = &state.best;
+        // Neither the last update nor the average has been measured yet, and the best of a batched fit only on batches:
+        // whichever decodes best is kept, the most averaged where they are equal.
+        if ending != Ending::TargetReached && (state.step > 0 || state.sampler.n_batches() > 1) {
+            let mut kept_db = decoded_psnr_db(&self.network, best, self.signal)?;
+            for candidate in [&state.params, &state.average] {
+                if candidate.iter().all(|w| w.is_finite()) {
+                    let psnr_db = decoded_psnr_db(&self.network, candidate, self.signal)?;
+                    if psnr_db >= kept_db {
+                        kept_db = psnr_db;
+                        best = candidate;
+                    }
+                }
+            }
+        }
+        let mut step_times: Vec<f64> = self.step_times.iter().copied().collect();
+        step_times.sort_by(f64::total_cmp);
+        Ok(Fitted {
+            network: Network::new(self.network.clone(), best.clone())?,
+            steps: state.step,
+            step_ms: step_times.get(step_times.len() / 2).copied().unwrap_or(0.0),
+            elapsed_s: self.elapsed_s(),
+            ending,
+            recoveries: state.recoveries,
+        })
+    }
+
+    /// Share of the fit that is done: by steps, or by time where that runs out sooner.
+    fn progress(&self, control: &Control<'_>) -> f64 {
+        let by_steps = f64::from(self.state.step) / f64::from(self.config.steps);
+        let by_time =
+            control.time_limit.map_or(0.0, |limit| self.elapsed_s() / limit.as_secs_f64().max(1e-9));
+        by_steps.max(by_time).min(1.0)
+    }
 }
 
 /// Fits a network to a signal.
@@ -167,166 +497,20 @@ pub fn fit(
     control: &Control<'_>,
     events: &mut dyn FnMut(FitEvent),
 ) -> Result<Fitted, FitError> {
-    config.validate()?;
-    if network.partition.extents() != signal.info().extents || network.channels != signal.info().channels {
-        return Err(FitError::Shape {
-            network: network.partition.extents().to_vec(),
-            network_channels: network.channels,
-            signal: signal.info().extents.clone(),
-            signal_channels: signal.info().channels,
-        });
-    }
-    let start = Instant::now();
-    let initial = Network::init(network.clone(), config.seed, config.modulation_scale as f32)?;
-    let mut params = initial.into_params();
-    if config.mean_start {
-        let range = network.layout().output_bias;
-        params[range].copy_from_slice(&channel_means(signal)?);
-    }
-    let isa = IsaLevel::detect();
-    let gain_db = peak_gain_db(signal.info());
-    let mut engine = GradientEngine::new(network, signal, isa);
-    let mut sampler = Sampler::new(network, config.batch, config.seed);
-    let full_batch = sampler.n_batches() == 1;
-    let mut optimiser = Optimiser::new(network, config, isa);
-    let mut gradient = vec![0.0; params.len()];
-
-    let mut checkpoint =
-        Checkpoint { params: params.clone(), optimiser: optimiser.clone(), psnr_db: f64::MIN };
-    let mut best = (f64::MIN, params.clone());
-    let mut average = params.clone();
-    // The published protocol ends with its last weights.
-    let average_share = if config.algorithm == Algorithm::Soap { AVERAGE_SHARE } else { 1.0 };
-    // Batches differ: their PSNR is smoothed over about an epoch before it is compared with anything.
-    let smoothing = 1.0 / f64::from(sampler.n_batches());
-    let mut smooth_mse = None;
-    let (mut rate_factor, mut recoveries, mut bad_steps) = (1.0, 0, 0);
-    // The best since the last set-back: the state gone back to may be well under the best of all.
-    let mut reference_db = f64::MIN;
-    let mut steadiness = 1.0;
-    let mut step_times = Vec::new();
-    let mut step = 0;
-    let ending = 'fit: loop {
-        let progress = progress(step, config, control, start);
-        if control.stop.is_some_and(|s| s.load(Ordering::Relaxed)) {
-            break Ending::Stopped;
-        }
-        if control.time_limit.is_some_and(|limit| start.elapsed() >= limit) {
-            break Ending::TimeUp;
-        }
-        if step >= config.steps {
-            break Ending::Finished;
-        }
-        let step_start = Instant::now();
-        let loss = engine.loss_and_gradient(&params, sampler.next_batch(), &mut gradient);
-        let mse = smooth_mse.map_or(loss.mse, |s: f64| s + smoothing * (loss.mse - s));
-        smooth_mse = Some(mse);
-        if let Some(reason) = signal.failure() {
-            return Err(FitError::Read(reason));
-        }
-        let psnr_db = -10.0 * mse.log10() + gain_db;
-
-        let ceiling = reference_db.min(CEILING_DB);
-        bad_steps = if psnr_db < ceiling - DIVERGED_DB { bad_steps + 1 } else { 0 };
-        let lost = mse.is_nan() || mse.is_infinite() || psnr_db < ceiling - LOST_DB;
-        if lost || bad_steps >= DIVERGED_STEPS {
-            recoveries += 1;
-            if recoveries > MAX_RECOVERIES {
-                return Err(FitError::Diverged(recoveries));
-            }
-            rate_factor *= RECOVERY_FACTOR;
-            let reason = if loss.mse.is_finite() {
-                format!("PSNR fell from {reference_db:.1} to {psnr_db:.1} dB")
-            } else {
-                "the loss is not a number".to_owned()
-            };
-            params.copy_from_slice(&checkpoint.params);
-            average.copy_from_slice(&checkpoint.params);
-            optimiser.clone_from(&checkpoint.optimiser);
-            (smooth_mse, bad_steps, reference_db) = (None, 0, f64::MIN);
-            step += 1;
-            events(FitEvent::Recovered { step, reason, rate_factor });
-            continue;
-        }
-        // Losses of different batches differ by more than this without anything being wrong.
-        if config.algorithm == Algorithm::Soap && full_batch {
-            if psnr_db < reference_db - UNSTEADY_DB {
-                steadiness = (steadiness * STEADIER).max(STEADIEST);
-            } else if psnr_db > reference_db {
-                steadiness = (steadiness * BOLDER).min(1.0);
-            }
-        }
-        reference_db = reference_db.max(psnr_db);
-        // With batches the weights have moved on since the smoothed loss was measured; near enough to rank them.
-        if psnr_db > best.0 {
-            best.0 = psnr_db;
-            best.1.copy_from_slice(&params);
-        }
-        if step % CHECKPOINT_STEPS == 0
-            && psnr_db >= checkpoint.psnr_db
-            && gradient.iter().all(|g| g.is_finite())
-        {
-            checkpoint.params.copy_from_slice(&params);
-            checkpoint.optimiser.clone_from(&optimiser);
-            checkpoint.psnr_db = psnr_db;
-        }
-        if loss.mse == 0.0 && full_batch {
-            // Exact: a constant signal, say. There is no gradient to follow.
-            break Ending::Finished;
-        }
-        if let Some(target) = control.target_psnr_db
-            && [ROUNDING, AVERAGING, CLAMPING]
-                .into_iter()
-                .any(|(gain_db, steps)| psnr_db > target - gain_db && step % steps == 0)
-        {
-            // Rounding costs a little, clamping gains a little: only a decode decides.
-            for candidate in [&average, &params] {
-                if decoded_psnr_db(network, candidate, signal)? >= target {
-                    best.1.copy_from_slice(candidate);
-                    break 'fit Ending::TargetReached;
-                }
-            }
-        }
-        let rate = rate(config, step, progress) * rate_factor * steadiness;
-        optimiser.step(config, rate, &gradient, &mut params);
-        for (a, &w) in average.iter_mut().zip(&params) {
-            *a += average_share * (w - *a);
-        }
-        step += 1;
-        step_times.push(step_start.elapsed().as_secs_f64() * 1e3);
-        events(FitEvent::Step { step, psnr_db, progress: self::progress(step, config, control, start) });
-    };
-    // Neither the last update nor the average has been measured yet, and the best of a batched fit only on batches:
-    // whichever decodes best is kept, the most averaged where they are equal.
-    if ending != Ending::TargetReached && (step > 0 || !full_batch) {
-        let mut kept_db = decoded_psnr_db(network, &best.1, signal)?;
-        for candidate in [&params, &average] {
-            if candidate.iter().all(|w| w.is_finite()) {
-                let psnr_db = decoded_psnr_db(network, candidate, signal)?;
-                if psnr_db >= kept_db {
-                    kept_db = psnr_db;
-                    best.1.copy_from_slice(candidate);
-                }
-            }
-        }
-    }
-    step_times.sort_by(f64::total_cmp);
-    Ok(Fitted {
-        network: Network::new(network.clone(), best.1)?,
-        steps: step,
-        step_ms: step_times.get(step_times.len() / 2).copied().unwrap_or(0.0),
-        elapsed_s: start.elapsed().as_secs_f64(),
-        ending,
-        recoveries,
-    })
+    let mut fit = Fit::new(signal, network, config)?;
+    let ending = fit.run(control, events)?;
+    fit.finish(ending)
 }
 
-/// Share of the fit that is done: by steps, or by time where that runs out sooner.
-fn progress(step: u32, config: &FitConfig, control: &Control<'_>, start: Instant) -> f64 {
-    let by_steps = f64::from(step) / f64::from(config.steps);
-    let by_time =
-        control.time_limit.map_or(0.0, |limit| start.elapsed().as_secs_f64() / limit.as_secs_f64().max(1e-9));
-    by_steps.max(by_time).min(1.0)
+/// Share of the newest weights in the running average.
+fn average_share(config: &FitConfig) -> f32 {
+    // The published protocol ends with its last weights.
+    if config.algorithm == Algorithm::Soap { AVERAGE_SHARE } else { 1.0 }
+}
+
+/// Steps from one decode of a fit's target to the next: a decode takes a third of an epoch.
+fn decode_interval(steps: u32, n_batches: u32) -> u32 {
+    if n_batches == 1 { steps } else { steps.min(2) * n_batches }
 }
 
 /// Most of a fit that warm-up takes where it is short or its end is a time: as much as of the default's 300 steps.
@@ -337,71 +521,4 @@ fn rate(config: &FitConfig, step: u32, progress: f64) -> f64 {
     let cosine = 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
     let warmup = (f64::from(step + 1) / f64::from(config.warmup_steps.max(1))).max(progress / WARMUP_SHARE);
     config.rate * (config.final_rate + (1.0 - config.final_rate) * cosine) * warmup.min(1.0)
-}
-
-/// Values of a signal that are looked at together.
-const PIECE_VALUES: usize = 1 << 20;
-
-/// Calls `visit` with pieces of the signal: samples of the slowest axis, and their values on the network's scale.
-fn for_pieces(
-    signal: &dyn Source,
-    mut visit: impl FnMut(std::ops::Range<u64>, &[f32]) -> Result<(), FitError>,
-) -> Result<(), FitError> {
-    let info = signal.info();
-    let (slice, n_slices) = (info.slice_values(), info.extents[0]);
-    let step = (PIECE_VALUES / slice).max(1);
-    let mut values = vec![0.0; step.min(n_slices) * slice];
-    for start in (0..n_slices).step_by(step) {
-        let end = n_slices.min(start + step);
-        let piece = &mut values[..(end - start) * slice];
-        signal.read_scaled((start * slice) as u64, piece);
-        visit(start as u64..end as u64, piece)?;
-    }
-    signal.failure().map_or(Ok(()), |reason| Err(FitError::Read(reason)))
-}
-
-/// Mean of each channel on the network's scale.
-fn channel_means(signal: &dyn Source) -> Result<Vec<f32>, FitError> {
-    let channels = signal.info().channels;
-    let mut sums = vec![0.0f64; channels];
-    for_pieces(signal, |_, values| {
-        for sample in values.chunks_exact(channels) {
-            for (s, &x) in sums.iter_mut().zip(sample) {
-                *s += f64::from(x);
-            }
-        }
-        Ok(())
-    })?;
-    let n = signal.info().extents.iter().map(|&e| e as f64).product::<f64>();
-    Ok(sums.iter().map(|s| (s / n) as f32).collect())
-}
-
-/// What turns a PSNR on the network's scale into one of the signal's [`SignalInfo::peak`], in dB.
-fn peak_gain_db(info: &SignalInfo) -> f64 {
-    20.0 * (info.peak() / info.scale().span()).log10()
-}
-
-/// PSNR in dB of the decoded signal (clamped and rounded as a decode is stored); infinite when exact.
-fn decoded_psnr_db(config: &NetworkConfig, params: &[f32], signal: &dyn Source) -> Result<f64, FitError> {
-    let network = Network::new(config.clone(), params.to_vec())?;
-    let decoder = Decoder::new(&network);
-    let info = signal.info();
-    let (mut decoded, mut stored) = (Vec::new(), Vec::new());
-    let (mut sum, mut n) = (0.0, 0.0);
-    for_pieces(signal, |slices, original| {
-        let mut region = Region::whole(config.partition.extents());
-        (region.start[0], region.end[0]) = (slices.start, slices.end);
-        decoded.resize(original.len(), 0.0);
-        stored.resize(original.len(), 0.0);
-        // The request lies inside the signal and the output has its length: the decoder has nothing to refuse.
-        decoder
-            .decode(&Request { region, thumbnail: 1 }, &mut decoded)
-            .expect("a decode fits its own signal");
-        info.scaled(&info.restored(&decoded), 0, &mut stored);
-        let squares = original.iter().zip(&stored).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2));
-        sum += squares.sum::<f64>();
-        n += original.len() as f64;
-        Ok(())
-    })?;
-    Ok(-10.0 * (sum / n).log10() + peak_gain_db(info))
 }

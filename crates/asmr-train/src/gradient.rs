@@ -15,7 +15,7 @@ use asmr::anglesum::{
 };
 use asmr::modulation;
 use asmr::network::NetworkConfig;
-use asmr::partition::{Partition, PerAxis};
+use asmr::partition::PerAxis;
 use asmr::signal::Source;
 use asmr::walk::{Region, Task, Tile, Walk};
 use asmr_kernels::IsaLevel;
@@ -31,20 +31,25 @@ const LANE_VALUES: usize = 64 << 20;
 /// Tasks that the walk is cut into, at least, where the signal has that many.
 const MIN_TASKS: usize = 64;
 
-/// Which cells of level L-2 a gradient is taken over.
+/// Which cells a gradient is taken over.
 #[derive(Clone, Copy, Debug)]
 pub enum Batch<'a> {
     /// All of them.
     Full,
-    /// Those whose entry of `assignment` (cells that hold real samples, row-major) is `index`, of `n` batches.
-    Part {
-        /// The batch of each cell.
-        assignment: &'a [u16],
-        /// This batch.
-        index: u16,
-        /// Number of batches.
-        n: u16,
-    },
+    /// Some, with all their finer cells.
+    Part(Part<'a>),
+}
+
+/// One of several batches that share out a signal's cells.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
+    /// Level of the cells, 0 to L-2.
+    pub level: usize,
+    /// First samples of the cells: distinct, with real samples each, in depth-first order.
+    pub cells: &'a [PerAxis],
+    /// How many batches there are. The loss is scaled for an equal share, so that the mean of all batches' gradients is the
+    /// full one.
+    pub n_batches: u32,
 }
 
 /// Computes losses and gradients of one network shape on one signal.
@@ -90,6 +95,8 @@ struct Lane {
     d_output_bias: Vec<f32>,
     squared_error: f64,
     n_values: u64,
+    /// Cells evaluated, by level.
+    n_cells: Vec<u64>,
 }
 
 /// What a pass over a batch found.
@@ -97,6 +104,8 @@ struct Lane {
 pub struct Loss {
     /// Mean squared error over the batch's real values, on the network's \[0, 1\] scale.
     pub mse: f64,
+    /// The batch's real samples.
+    pub n_samples: u64,
 }
 
 impl<'s> GradientEngine<'s> {
@@ -145,6 +154,12 @@ impl<'s> GradientEngine<'s> {
         self.plan.config()
     }
 
+    /// Cells that the last pass evaluated, by level 0 to L-2; nothing before the first.
+    #[must_use]
+    pub fn evaluated_cells(&self) -> &[u64] {
+        &self.lanes[0].n_cells
+    }
+
     /// Mean squared error over the batch; its gradient with respect to all weights replaces `gradient`.
     ///
     /// # Panics
@@ -152,15 +167,22 @@ impl<'s> GradientEngine<'s> {
     pub fn loss_and_gradient(&mut self, params: &[f32], batch: Batch<'_>, gradient: &mut [f32]) -> Loss {
         self.prepare(params);
         let partition = &self.plan.config().partition;
-        let n_batches = match batch {
-            Batch::Full => 1,
-            Batch::Part { n, .. } => usize::from(n),
+        let cells = tile_cells(self.plan.config().width);
+        let region = Region::whole(partition.extents());
+        let (walk, tasks, n_batches) = match batch {
+            Batch::Full => {
+                let walk = Walk::new(partition, region, cells);
+                let (_, tasks) = walk.tasks(MIN_TASKS);
+                (walk, tasks, 1)
+            }
+            Batch::Part(part) => {
+                let walk = Walk::from_level(partition, region, cells, part.level);
+                let tasks = walk.tasks_below(part.level, part.cells);
+                (walk, tasks, part.n_batches)
+            }
         };
-        // A batch keeps one cell in n: tiles reach over n times as many, so that they stay as full.
-        let cells = tile_cells(self.plan.config().width) * n_batches;
-        let walk = Walk::new(partition, Region::whole(partition.extents()), cells);
-        let (_, tasks) = walk.tasks(MIN_TASKS);
-        let n_values = partition.n_samples() as f64 * self.plan.config().channels as f64 / n_batches as f64;
+        let n_values =
+            partition.n_samples() as f64 * self.plan.config().channels as f64 / f64::from(n_batches);
         let pass = Pass {
             signal: self.signal,
             plan: &self.plan,
@@ -170,11 +192,9 @@ impl<'s> GradientEngine<'s> {
                 .output_bias
                 .repeat(partition.base(partition.n_axes() - 1, partition.n_levels() - 1)),
             walk: &walk,
-            batch,
-            cell_grid: CellGrid::new(partition),
             scale: (2.0 / n_values) as f32,
         };
-        let n_lanes = self.lanes.len().min(tasks.len());
+        let n_lanes = self.lanes.len().min(tasks.len()).max(1);
         self.lanes[..n_lanes].par_iter_mut().enumerate().for_each(|(i, lane)| {
             let share = &tasks[i * tasks.len() / n_lanes..(i + 1) * tasks.len() / n_lanes];
             pass.run(lane, share);
@@ -223,6 +243,9 @@ impl<'s> GradientEngine<'s> {
         for lane in others {
             total.squared_error += lane.squared_error;
             total.n_values += lane.n_values;
+            for (n, more) in total.n_cells.iter_mut().zip(&lane.n_cells) {
+                *n += more;
+            }
         }
 
         gradient.copy_from_slice(&total.gradient);
@@ -266,7 +289,10 @@ impl<'s> GradientEngine<'s> {
                 gradient,
             );
         }
-        Loss { mse: total.squared_error / total.n_values.max(1) as f64 }
+        Loss {
+            mse: total.squared_error / total.n_values.max(1) as f64,
+            n_samples: total.n_values / channels as u64,
+        }
     }
 }
 
@@ -283,42 +309,6 @@ fn add_all(total: &mut [f32], lanes: &[Lane], slice: impl Fn(&Lane) -> &Vec<f32>
     });
 }
 
-/// Rows-major numbers of the cells of level L-2 that hold real samples.
-#[derive(Clone, Debug)]
-pub struct CellGrid {
-    strides: Vec<u64>,
-    counts: Vec<u64>,
-}
-
-impl CellGrid {
-    /// The grid of a partition.
-    #[must_use]
-    pub fn new(partition: &Partition) -> Self {
-        let leaf = partition.n_levels() - 2;
-        let strides: Vec<u64> = (0..partition.n_axes()).map(|a| partition.stride(a, leaf)).collect();
-        let counts = strides.iter().zip(partition.extents()).map(|(&s, &e)| (e as u64).div_ceil(s)).collect();
-        Self { strides, counts }
-    }
-
-    /// Number of cells.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.counts.iter().product::<u64>() as usize
-    }
-
-    /// Whether there are no cells (never).
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Number of the cell that starts at `origin`.
-    #[must_use]
-    pub fn index(&self, origin: &PerAxis) -> usize {
-        self.strides.iter().zip(&self.counts).zip(origin).fold(0, |i, ((s, c), o)| i * c + o / s) as usize
-    }
-}
-
 /// Everything that the lanes of one pass share.
 struct Pass<'a> {
     signal: &'a dyn Source,
@@ -328,8 +318,6 @@ struct Pass<'a> {
     /// `b_out` for each sample of the longest run along the last axis.
     run_bias: Vec<f32>,
     walk: &'a Walk<'a>,
-    batch: Batch<'a>,
-    cell_grid: CellGrid,
     /// ∂loss/∂y = scale · (y − t).
     scale: f32,
 }
@@ -356,23 +344,19 @@ impl Pass<'_> {
         lane.d_phases.resize_with(n_levels - 1, Vec::new);
         lane.squared_error = 0.0;
         lane.n_values = 0;
+        lane.n_cells.clear();
+        lane.n_cells.resize(n_levels - 1, 0);
         lane.tile.levels.clear();
         for nodes in tasks.iter().flat_map(Task::tiles) {
             let first_fresh = self.walk.first_fresh_level(nodes, &lane.tile);
             self.back_to(lane, first_fresh);
-            match self.batch {
-                Batch::Full => self.walk.fill(nodes, |_| true, &mut lane.tile),
-                Batch::Part { assignment, index, .. } => {
-                    self.walk.fill(
-                        nodes,
-                        |origin| assignment[self.cell_grid.index(origin)] == index,
-                        &mut lane.tile,
-                    );
-                }
-            }
+            self.walk.fill(nodes, &mut lane.tile);
             self.plan.forward(&lane.tile, &mut lane.activations);
-            for (d_phase, level) in lane.d_phases.iter_mut().zip(&lane.tile.levels) {
+            for ((d_phase, level), n_cells) in
+                lane.d_phases.iter_mut().zip(&lane.tile.levels).zip(&mut lane.n_cells)
+            {
                 if level.fresh {
+                    *n_cells += level.origins.len() as u64;
                     reset(d_phase, level.origins.len() * d);
                 }
             }

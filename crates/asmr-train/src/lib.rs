@@ -7,12 +7,15 @@
 #![forbid(unsafe_code)]
 
 pub mod budget;
+pub mod checkpoint;
 pub mod config;
 pub mod fit;
 pub mod gradient;
+mod measure;
 pub mod optimiser;
 pub mod sampler;
 pub mod soap;
+mod state;
 
 /// The README's example, compiled and run as a test.
 #[cfg(doctest)]

@@ -1,10 +1,13 @@
 //! Optimisers over all weights of a network, tensor by tensor.
 
+use std::io;
+
 use asmr::network::{Modulator, NetworkConfig, Role, Tensor};
 use asmr_kernels::IsaLevel;
 use asmr_kernels::optim::{AdamStep, adam};
 use rayon::prelude::*;
 
+use crate::checkpoint::Archive;
 use crate::config::{Algorithm, FitConfig};
 use crate::soap::Soap;
 
@@ -102,6 +105,23 @@ impl Optimiser {
                 }
             }
         });
+    }
+}
+
+impl Optimiser {
+    /// Writes or reads all moments and bases.
+    pub(crate) fn archive(&mut self, archive: &mut Archive<'_>) -> io::Result<()> {
+        archive.u32(&mut self.steps)?;
+        for state in &mut self.tensors {
+            match &mut state.method {
+                Method::Adam { first, second } => {
+                    archive.f32s(first)?;
+                    archive.f32s(second)?;
+                }
+                Method::Soap(soap) => soap.archive(archive)?,
+            }
+        }
+        Ok(())
     }
 }
 

@@ -9,10 +9,14 @@
 //! eigenbasis Q, refreshed now and then by one step of subspace iteration (`Q ← orth(L·Q)`). Adam's moments live in
 //! the rotated space `Q_Lᵀ·G·Q_R`; its step is rotated back.
 
+use std::io;
+
 use asmr_kernels::IsaLevel;
 use asmr_kernels::dense::{Packed, Start, TransposeScratch, matmul, matmul_transposed};
 use asmr_kernels::optim::{AdamStep, adam};
 use asmr_kernels::orthogonal::orthonormalise;
+
+use crate::checkpoint::Archive;
 
 /// Steps between two updates of the covariances: their products are a third of a step's, and every fourth gradient
 /// fits as well as all of them (results/0.1.0/optimiser-study.tsv).
@@ -93,6 +97,16 @@ impl Soap {
             second: vec![0.0; rows * columns],
             scratch: Scratch::default(),
         }
+    }
+
+    /// Writes or reads the moments, covariances and bases.
+    pub(crate) fn archive(&mut self, archive: &mut Archive<'_>) -> io::Result<()> {
+        for side in [&mut self.left, &mut self.right] {
+            archive.f32s(&mut side.covariance)?;
+            archive.f32s(&mut side.basis)?;
+        }
+        archive.f32s(&mut self.first)?;
+        archive.f32s(&mut self.second)
     }
 
     /// One update in place. `step` counts from 1; `covariance_decay` is the covariances' own decay a step.

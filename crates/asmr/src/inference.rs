@@ -286,7 +286,7 @@ impl Decoder {
         let work: Vec<_> = tasks.into_iter().map(|task| (boxes.take(&task), task)).collect();
         crate::parallel::for_each(work, Scratch::default, |scratch, (mut outputs, task)| {
             for nodes in task.tiles() {
-                walk.fill(nodes, |_| true, &mut scratch.tile);
+                walk.fill(nodes, &mut scratch.tile);
                 self.plan.forward(&scratch.tile, &mut scratch.activations);
                 block.write(self, scratch, &mut outputs);
             }

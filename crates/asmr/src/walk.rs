@@ -4,6 +4,10 @@
 //! for the cache. Tiles are whole subtrees under a common parent, so each cell of each level is evaluated
 //! exactly once over a walk: neighbouring tiles that share an ancestor find it still in place ([`TileLevel::fresh`]
 //! is false). Working memory is that of one tile, however large the signal.
+//!
+//! A walk may be restricted to chosen cells of one level ([`Walk::tasks_below`]): their subtrees and their ancestors are
+//! all that it touches. Tiles are then made of subtrees without a common parent, and only an ancestor of cells on both
+//! sides of a tile's edge is evaluated twice.
 
 use std::ops::Range;
 
@@ -100,10 +104,16 @@ impl<'p> Walk<'p> {
     /// Plans a walk with at most about `tile_cells` cells of level L-2 in a tile.
     #[must_use]
     pub fn new(partition: &'p Partition, region: Region, tile_cells: usize) -> Self {
+        Self::from_level(partition, region, tile_cells, 0)
+    }
+
+    /// Like [`Self::new`], with tiles made of cells of `level` (0 to L-2) or a finer one: for [`Self::tasks_below`].
+    #[must_use]
+    pub fn from_level(partition: &'p Partition, region: Region, tile_cells: usize, level: usize) -> Self {
         let leaf = partition.n_levels() - 2;
         // The coarsest level whose subtrees fit a tile.
         let (mut node_level, mut subtree) = (leaf, 1);
-        while node_level > 0 && subtree * partition.n_tuples(node_level) <= tile_cells {
+        while node_level > level && subtree * partition.n_tuples(node_level) <= tile_cells {
             subtree *= partition.n_tuples(node_level);
             node_level -= 1;
         }
@@ -126,6 +136,44 @@ impl<'p> Walk<'p> {
         let mut tasks = Vec::new();
         self.collect(0, &[0; MAX_AXES], box_level, &mut tasks);
         (box_level, tasks)
+    }
+
+    /// Tasks that visit the subtrees of some cells of `level` and their ancestors, and nothing else. The cells are
+    /// distinct, meet the region and come in depth-first order; `level` is that of [`Self::from_level`]. Depends on
+    /// its arguments alone, never on the number of threads.
+    #[must_use]
+    pub fn tasks_below(&self, level: usize, cells: &[PerAxis]) -> Vec<Task> {
+        debug_assert!(level <= self.node_level, "tiles are made of cells of that level or finer");
+        let mut tasks = Vec::new();
+        if level == self.node_level {
+            let n_tiles = cells.len().div_ceil(self.nodes_per_tile);
+            for i in 0..n_tiles {
+                let range = i * cells.len() / n_tiles..(i + 1) * cells.len() / n_tiles;
+                tasks.push(Task::single(&cells[range]));
+            }
+        } else {
+            for cell in cells {
+                tasks.push(Task::default());
+                self.collect(level + 1, cell, level, &mut tasks);
+            }
+        }
+        tasks
+    }
+
+    /// Calls `visit` with the first sample of each cell of a level that meets the region, in depth-first order.
+    pub fn for_cells(&self, level: usize, visit: &mut dyn FnMut(&PerAxis)) {
+        self.descend(0, &[0; MAX_AXES], level, visit);
+    }
+
+    /// Visits the cells of level `to` below a cell of `level - 1`.
+    fn descend(&self, level: usize, parent: &PerAxis, to: usize, visit: &mut dyn FnMut(&PerAxis)) {
+        self.for_children(level, parent, |origin, _| {
+            if level == to {
+                visit(&origin);
+            } else {
+                self.descend(level + 1, &origin, to, visit);
+            }
+        });
     }
 
     /// Cells of a level that meet the region.
@@ -204,26 +252,37 @@ impl<'p> Walk<'p> {
         }
     }
 
+    /// Number of levels, from the coarsest, on which all of `nodes` lie in one cell.
+    fn n_shared_levels(&self, nodes: &[PerAxis]) -> usize {
+        // In depth-first order, what the first and the last share is shared by all between.
+        let (first, last) = (&nodes[0], &nodes[nodes.len() - 1]);
+        let p = self.partition;
+        (0..self.node_level)
+            .take_while(|&level| p.cell_origin(level, first) == p.cell_origin(level, last))
+            .count()
+    }
+
     /// The coarsest level at which the tile of `nodes` differs from what `tile` now holds.
     #[must_use]
     pub fn first_fresh_level(&self, nodes: &[PerAxis], tile: &Tile) -> usize {
-        (0..self.node_level)
+        let n_shared = self.n_shared_levels(nodes);
+        (0..n_shared)
             .find(|&level| {
                 let origin = self.partition.cell_origin(level, &nodes[0]);
-                tile.levels.get(level).and_then(|l| l.origins.first()) != Some(&origin)
+                tile.levels.get(level).is_none_or(|held| held.origins != [origin])
             })
-            .unwrap_or(self.node_level)
+            .unwrap_or(n_shared)
     }
 
-    /// Fills `tile` with the subtrees of `nodes` (which share a parent) as far as they meet the region and, at
-    /// level L-2, as far as `keep` wants them. The tile's levels must be empty or hold this walk's previous tile.
-    pub fn fill(&self, nodes: &[PerAxis], keep: impl Fn(&PerAxis) -> bool, tile: &mut Tile) {
+    /// Fills `tile` with the subtrees of `nodes` as far as they meet the region, and with their ancestors. The tile's
+    /// levels must be empty or hold this walk's previous tile.
+    pub fn fill(&self, nodes: &[PerAxis], tile: &mut Tile) {
         let p = self.partition;
         let leaf = p.n_levels() - 2;
+        let n_shared = self.n_shared_levels(nodes);
         let first_fresh = self.first_fresh_level(nodes, tile);
         tile.levels.resize_with(leaf + 1, TileLevel::default);
-        for level in 0..self.node_level {
-            let entry = &mut tile.levels[level];
+        for (level, entry) in tile.levels.iter_mut().enumerate().take(n_shared) {
             // Equal at one level means equal at every coarser one.
             entry.fresh = level >= first_fresh;
             if entry.fresh {
@@ -232,30 +291,49 @@ impl<'p> Walk<'p> {
                 entry.children = vec![Child { parent: 0, tuple: p.tuple_at(level, &origin) as u32 }];
             }
         }
-        for level in self.node_level..=leaf {
-            let (above, rest) = tile.levels.split_at_mut(level);
-            let entry = &mut rest[0];
+        for entry in &mut tile.levels[n_shared..] {
             entry.fresh = true;
             entry.origins.clear();
             entry.children.clear();
-            if level == self.node_level {
-                for origin in nodes {
-                    if level < leaf || keep(origin) {
-                        entry.origins.push(*origin);
-                        entry.children.push(Child { parent: 0, tuple: p.tuple_at(level, origin) as u32 });
-                    }
-                }
-                continue;
-            }
+        }
+        tile.levels[self.node_level].origins.extend_from_slice(nodes);
+        for level in (n_shared..=self.node_level).rev() {
+            let (above, rest) = tile.levels.split_at_mut(level);
+            let parents = if level > n_shared { above.last_mut() } else { None };
+            add_parents(p, level, &mut rest[0], parents);
+        }
+        for level in self.node_level + 1..=leaf {
+            let (above, rest) = tile.levels.split_at_mut(level);
+            let entry = &mut rest[0];
             for (row, parent) in above[level - 1].origins.iter().enumerate() {
                 self.for_children(level, parent, |origin, tuple| {
-                    if level < leaf || keep(&origin) {
-                        entry.origins.push(origin);
-                        entry.children.push(Child { parent: row as u32, tuple: tuple as u32 });
-                    }
+                    entry.origins.push(origin);
+                    entry.children.push(Child { parent: row as u32, tuple: tuple as u32 });
                 });
             }
         }
+    }
+}
+
+/// Completes the cells of a level, whose origins are there, with their `children` entries, and adds their parents to the
+/// level above; without one, all have the same parent.
+fn add_parents(
+    partition: &Partition,
+    level: usize,
+    entry: &mut TileLevel,
+    mut parents: Option<&mut TileLevel>,
+) {
+    for origin in &entry.origins {
+        let mut row = 0;
+        if let Some(parents) = &mut parents {
+            let parent = partition.cell_origin(level - 1, origin);
+            if parents.origins.last() != Some(&parent) {
+                parents.origins.push(parent);
+            }
+            row = parents.origins.len() - 1;
+        }
+        let tuple = partition.tuple_at(level, origin) as u32;
+        entry.children.push(Child { parent: row as u32, tuple });
     }
 }
 
@@ -267,21 +345,8 @@ pub fn fill_from_leaves(partition: &Partition, leaves: &[PerAxis], tile: &mut Ti
     tile.levels[leaf].origins = leaves.to_vec();
     for level in (0..=leaf).rev() {
         let (above, rest) = tile.levels.split_at_mut(level);
-        let entry = &mut rest[0];
-        entry.fresh = true;
-        for origin in &entry.origins {
-            let mut row = 0;
-            if let Some(parents) = above.last_mut() {
-                let parent = partition.cell_origin(level - 1, origin);
-                if parents.origins.last() != Some(&parent) {
-                    parents.origins.push(parent);
-                }
-                row = parents.origins.len() - 1;
-            }
-            entry
-                .children
-                .push(Child { parent: row as u32, tuple: partition.tuple_at(level, origin) as u32 });
-        }
+        rest[0].fresh = true;
+        add_parents(partition, level, &mut rest[0], above.last_mut());
     }
 }
 

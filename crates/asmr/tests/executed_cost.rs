@@ -137,7 +137,7 @@ fn perform(
             tile.levels.clear();
         }
         for nodes in task.tiles() {
-            walk.fill(nodes, |_| true, &mut tile);
+            walk.fill(nodes, &mut tile);
             // Fresh levels start as NaN, none of which may be left; the others bear a mark that must stay.
             let mut kept = vec![0.0; leaf + 1];
             for (level, features) in activations.features.iter_mut().enumerate() {
@@ -295,7 +295,7 @@ fn overheads(config: &NetworkConfig, tile_cells: usize, min_tasks: usize) -> (f6
     for task in &tasks {
         tile.levels.clear();
         for nodes in task.tiles() {
-            walk.fill(nodes, |_| true, &mut tile);
+            walk.fill(nodes, &mut tile);
             for (level, cells) in tile.levels.iter().enumerate().filter(|(_, cells)| cells.fresh) {
                 let row = if level == 0 { p.n_axes() as u128 * d } else { d * d + 2 * d };
                 macs += cells.origins.len() as u128 * row;
