@@ -82,13 +82,8 @@ pub fn read_image_from<R: BufRead + Seek>(
     let unreadable = |error| MediaError::Read { path: name.to_path_buf(), error };
     let (format, start) = recognise(&mut reader, name)?;
     let failed = |error| explain(error, format, name, limits);
-    if let (
-        ImageFormat::Png,
-        [_, _, _, _, _, _, _, _, _, _, _, _, b'I', b'H', b'D', b'R', a, b, c, d, e, f, g, h],
-    ) = (format, start.as_slice())
-    {
+    if let (ImageFormat::Png, Some((width, height))) = (format, png_size(&start)) {
         // The PNG decoder asks for the memory of a row at once, and its error does not tell how wide the row is.
-        let (width, height) = (u32::from_be_bytes([*a, *b, *c, *d]), u32::from_be_bytes([*e, *f, *g, *h]));
         check_size(width, height, 0, name, limits)?;
     }
     match missing_end(format, &mut reader) {
@@ -131,7 +126,10 @@ pub fn read_image_from<R: BufRead + Seek>(
 }
 
 /// The format by signature, or TGA by extension; and the first 24 bytes, in which a PNG has its width and height last.
-fn recognise<R: BufRead + Seek>(reader: &mut R, name: &Path) -> Result<(ImageFormat, Vec<u8>), MediaError> {
+pub(crate) fn recognise<R: BufRead + Seek>(
+    reader: &mut R,
+    name: &Path,
+) -> Result<(ImageFormat, Vec<u8>), MediaError> {
     let unreadable = |error| MediaError::Read { path: name.to_path_buf(), error };
     let mut start = Vec::new();
     reader.seek(SeekFrom::Start(0)).map_err(unreadable)?;
@@ -148,6 +146,16 @@ fn recognise<R: BufRead + Seek>(reader: &mut R, name: &Path) -> Result<(ImageFor
         Ok(format) => Ok((format, start)),
         Err(_) if is_tga => Ok((ImageFormat::Tga, start)),
         Err(_) => Err(unknown("its content has no known signature".to_string())),
+    }
+}
+
+/// Width and height from the first 24 bytes of a PNG.
+pub(crate) fn png_size(start: &[u8]) -> Option<(u32, u32)> {
+    match start {
+        [.., b'I', b'H', b'D', b'R', a, b, c, d, e, f, g, h] if start.len() == 24 => {
+            Some((u32::from_be_bytes([*a, *b, *c, *d]), u32::from_be_bytes([*e, *f, *g, *h])))
+        }
+        _ => None,
     }
 }
 
@@ -196,7 +204,7 @@ fn to_signal(picture: DynamicImage) -> Result<Signal, String> {
 }
 
 /// The crate's error as one of ours.
-fn explain(error: ImageError, format: ImageFormat, name: &Path, limits: &Limits) -> MediaError {
+pub(crate) fn explain(error: ImageError, format: ImageFormat, name: &Path, limits: &Limits) -> MediaError {
     let path = name.to_path_buf();
     let format = format_name(format);
     match error {

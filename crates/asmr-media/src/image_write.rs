@@ -1,20 +1,19 @@
 //! Signals to picture files.
 
+use std::borrow::Cow;
 use std::io::{self, Cursor, Write};
 use std::path::Path;
 
 use asmr::signal::{ColorType, SampleType, Samples, Signal, SignalInfo};
-use image::codecs::{bmp, jpeg, qoi, tga, tiff, webp};
+use image::codecs::{bmp, jpeg, qoi, tga, webp};
 use image::{EncodableLayout as _, ExtendedColorType, ImageEncoder, ImageError};
 
 use crate::error::MediaError;
+use crate::picture_rows_write::{Pieces, pam, png, pnm, tiff, whole};
 use crate::write::{Sink, write_to_sink};
 
 /// The quality of a written JPEG, 1 to 100. High, because the loss should be the network's, not the container's.
 pub const JPEG_QUALITY: u8 = 95;
-
-/// Rows of 16-bit values are turned to big-endian in pieces of this many bytes.
-const PIECE_BYTES: usize = 1 << 16;
 
 /// A format that [`write_image`] writes, chosen by extension.
 ///
@@ -42,7 +41,7 @@ pub enum PictureFormat {
     Jpeg,
     /// WebP, lossless.
     WebP,
-    /// TIFF, uncompressed.
+    /// TIFF, uncompressed; above 4 GiB a BigTIFF.
     Tiff,
     /// Windows bitmap.
     Bmp,
@@ -159,24 +158,24 @@ impl PictureFormat {
             Self::Png => ((1 << 31) - 1, u64::MAX),
             Self::Jpeg | Self::Tga => (65_535, u64::MAX),
             Self::WebP => (16_384, u64::MAX),
-            Self::Tiff => (u64::from(u32::MAX), OFFSETS),
             Self::Bmp => ((1 << 31) - 1, OFFSETS),
             // The encoder refuses more than 400 million pixels, as the reference implementation does.
             Self::Qoi => (u64::from(u32::MAX), 400_000_000),
-            Self::Ppm | Self::Pgm | Self::Pnm | Self::Pam => (u64::from(u32::MAX), u64::MAX),
+            Self::Tiff | Self::Ppm | Self::Pgm | Self::Pnm | Self::Pam => (u64::from(u32::MAX), u64::MAX),
         }
     }
 }
 
 /// Everything an encoder needs to know.
 #[derive(Clone, Copy)]
-struct Picture {
-    width: u32,
-    height: u32,
-    color: ColorType,
+pub(crate) struct Picture {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) color: ColorType,
+    pub(crate) sample_type: SampleType,
 }
 
-/// Whether [`write_image`] could write a signal of this kind to this path: extension, kind and extents are checked,
+/// Whether [`write_image`] and [`create_picture`](crate::create_picture) could write a signal of this kind to this path: extension, kind and extents are checked,
 /// the file system is not. For programs that decode for minutes before they write.
 ///
 /// # Errors
@@ -195,10 +194,11 @@ pub fn check_writable(path: &Path, info: &SignalInfo) -> Result<(), MediaError> 
 /// [`MediaError::Write`].
 pub fn write_image(path: &Path, signal: &Signal) -> Result<(), MediaError> {
     let (format, picture) = plan(path, signal.info())?;
-    write_to_sink(path, |sink| encode(format, picture, signal.samples(), sink))
+    let mut samples = Some(Cow::Borrowed(signal.samples()));
+    write_to_sink(path, |sink| encode(format, picture, &mut || Ok(samples.take()), sink))
 }
 
-fn plan(path: &Path, info: &SignalInfo) -> Result<(PictureFormat, Picture), MediaError> {
+pub(crate) fn plan(path: &Path, info: &SignalInfo) -> Result<(PictureFormat, Picture), MediaError> {
     let format = PictureFormat::from_path(path)?;
     let refuse = |actual: String, accepted: String, remedy: String| MediaError::CannotHold {
         path: path.to_path_buf(),
@@ -258,7 +258,7 @@ fn plan(path: &Path, info: &SignalInfo) -> Result<(PictureFormat, Picture), Medi
         ));
     }
     // Extents are at most 2^31, so both fit.
-    Ok((format, Picture { width: columns as u32, height: rows as u32, color }))
+    Ok((format, Picture { width: columns as u32, height: rows as u32, color, sample_type: info.sample_type }))
 }
 
 fn kind(color: ColorType, sample_type: SampleType) -> String {
@@ -277,15 +277,20 @@ fn kind(color: ColorType, sample_type: SampleType) -> String {
     format!("{depth} {color}")
 }
 
-fn encode(format: PictureFormat, picture: Picture, samples: &Samples, sink: Sink<'_>) -> io::Result<()> {
-    let mut sink = sink;
+/// Writes a picture whose values come in pieces; formats that cannot take them so get the whole.
+pub(crate) fn encode(
+    format: PictureFormat,
+    picture: Picture,
+    pieces: Pieces<'_, '_>,
+    mut sink: Sink<'_>,
+) -> io::Result<()> {
     if format == PictureFormat::Tiff {
         return match &mut sink {
-            Sink::File(file) => with_image(tiff::TiffEncoder::new(file), picture, samples),
+            Sink::File(file) => tiff(file, picture, pieces),
             Sink::Stream(stream) => {
                 // TIFF puts lengths in front of what it has written; a pipe cannot go back.
                 let mut bytes = Cursor::new(Vec::new());
-                with_image(tiff::TiffEncoder::new(&mut bytes), picture, samples)?;
+                tiff(&mut bytes, picture, pieces)?;
                 stream.write_all(bytes.get_ref())
             }
         };
@@ -295,9 +300,14 @@ fn encode(format: PictureFormat, picture: Picture, samples: &Samples, sink: Sink
         Sink::Stream(stream) => stream,
     };
     match format {
-        PictureFormat::Png => png(writer, picture, samples),
-        PictureFormat::Ppm | PictureFormat::Pgm | PictureFormat::Pnm => pnm(writer, picture, samples),
-        PictureFormat::Pam => pam(writer, picture, samples),
+        PictureFormat::Png => return png(writer, picture, pieces),
+        PictureFormat::Ppm | PictureFormat::Pgm | PictureFormat::Pnm => return pnm(writer, picture, pieces),
+        PictureFormat::Pam => return pam(writer, picture, pieces),
+        _ => {}
+    }
+    let samples = whole(picture, pieces)?;
+    let samples = samples.as_ref();
+    match format {
         PictureFormat::Jpeg => {
             with_image(jpeg::JpegEncoder::new_with_quality(writer, JPEG_QUALITY), picture, samples)
         }
@@ -305,7 +315,7 @@ fn encode(format: PictureFormat, picture: Picture, samples: &Samples, sink: Sink
         PictureFormat::Bmp => with_image(bmp::BmpEncoder::new(&mut writer), picture, samples),
         PictureFormat::Tga => with_image(tga::TgaEncoder::new(writer), picture, samples),
         PictureFormat::Qoi => with_image(qoi::QoiEncoder::new(writer), picture, samples),
-        PictureFormat::Tiff => unreachable!("handled above"),
+        _ => unreachable!("handled above"),
     }
 }
 
@@ -329,78 +339,7 @@ fn with_image(encoder: impl ImageEncoder, picture: Picture, samples: &Samples) -
     })
 }
 
-/// Through the `png` crate's streaming writer: the `image` crate's encoder keeps the whole compressed file in memory.
-fn png(writer: &mut dyn Write, picture: Picture, samples: &Samples) -> io::Result<()> {
-    let mut encoder = png::Encoder::new(writer, picture.width, picture.height);
-    encoder.set_color(match picture.color {
-        ColorType::Gray => png::ColorType::Grayscale,
-        ColorType::GrayAlpha => png::ColorType::GrayscaleAlpha,
-        ColorType::Rgb => png::ColorType::Rgb,
-        ColorType::Rgba => png::ColorType::Rgba,
-    });
-    encoder.set_depth(match samples {
-        Samples::U16(_) => png::BitDepth::Sixteen,
-        _ => png::BitDepth::Eight,
-    });
-    encoder.set_compression(png::Compression::Fast);
-    let mut writer = encoder.write_header()?;
-    let mut stream = writer.stream_writer()?;
-    big_endian(&mut stream, samples)?;
-    stream.finish()?;
-    Ok(writer.finish()?)
-}
-
-/// The binary greymap (P5) or pixmap (P6).
-fn pnm(writer: &mut dyn Write, picture: Picture, samples: &Samples) -> io::Result<()> {
-    let magic = if picture.color == ColorType::Gray { "P5" } else { "P6" };
-    write!(writer, "{magic}\n{} {}\n{}\n", picture.width, picture.height, max_value(samples))?;
-    big_endian(writer, samples)
-}
-
-/// The arbitrary map (P7).
-fn pam(writer: &mut dyn Write, picture: Picture, samples: &Samples) -> io::Result<()> {
-    let tuple = match picture.color {
-        ColorType::Gray => "GRAYSCALE",
-        ColorType::GrayAlpha => "GRAYSCALE_ALPHA",
-        ColorType::Rgb => "RGB",
-        ColorType::Rgba => "RGB_ALPHA",
-    };
-    write!(
-        writer,
-        "P7\nWIDTH {}\nHEIGHT {}\nDEPTH {}\nMAXVAL {}\nTUPLTYPE {tuple}\nENDHDR\n",
-        picture.width,
-        picture.height,
-        picture.color.n_channels(),
-        max_value(samples)
-    )?;
-    big_endian(writer, samples)
-}
-
-fn max_value(samples: &Samples) -> u16 {
-    match samples {
-        Samples::U16(_) => u16::MAX,
-        _ => u16::from(u8::MAX),
-    }
-}
-
-/// All values, 16-bit ones with the high byte first.
-fn big_endian(writer: &mut (impl Write + ?Sized), samples: &Samples) -> io::Result<()> {
-    match samples {
-        Samples::U8(values) => writer.write_all(values),
-        Samples::U16(values) => {
-            let mut piece = Vec::with_capacity(PIECE_BYTES);
-            for part in values.chunks(PIECE_BYTES / 2) {
-                piece.clear();
-                piece.extend(part.iter().flat_map(|value| value.to_be_bytes()));
-                writer.write_all(&piece)?;
-            }
-            Ok(())
-        }
-        _ => Err(other_type()),
-    }
-}
-
 /// `plan` has refused other types already; this keeps the encoders total.
-fn other_type() -> io::Error {
+pub(crate) fn other_type() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "pictures have unsigned values of 8 or 16 bits")
 }

@@ -7,6 +7,8 @@
 //!   [`Limits`]. [`read_image_from`] does the same from anything that can be read and sought (bytes in memory).
 //! * [`check_writable`] says, before any long computation, whether a path's format can hold a signal;
 //!   [`write_image`] writes it. Nothing is ever dropped or rounded to make a signal fit.
+//! * [`open_picture`] and [`create_picture`] do the same row by row, for pictures that are too large for memory;
+//!   [`hold`] keeps a signal for a fit, in memory or, as a [`Spool`], in a temporary file.
 //! * [`write_npy`] writes any array of floats (volumes, audio, video, unclipped network outputs).
 //! * [`write_atomically`] is for every other file a program makes: the file is there whole, or not at all.
 //! * [`mse`], [`psnr_db`], [`ssim`] and [`max_abs_error`] compare two signals of one shape.
@@ -21,6 +23,9 @@ mod image_read;
 mod image_write;
 mod metrics;
 mod npy;
+mod picture_rows;
+mod picture_rows_write;
+mod spool;
 mod stream;
 mod write;
 
@@ -31,5 +36,8 @@ pub use metrics::{
     MetricError, largest_difference, max_abs_error, mse, psnr_db, psnr_db_of_mse, squared_error, ssim,
 };
 pub use npy::write_npy;
+pub use picture_rows::open_picture;
+pub use picture_rows_write::create_picture;
+pub use spool::{Held, Spool, hold};
 pub use stream::{MemoryReader, SliceReader, SliceWriter};
 pub use write::write_atomically;
