@@ -186,6 +186,9 @@ pub(crate) struct EncodeArgs {
     /// Go on with a fit that was killed, from what it kept beside the output; from the beginning if there is nothing
     #[arg(long)]
     pub(crate) resume: bool,
+    /// How often a long fit keeps its state
+    #[arg(long, value_name = "TIME", default_value = "1m", allow_hyphen_values = true, value_parser = time)]
+    pub(crate) checkpoint: Duration,
 }
 
 /// What is cut from the input, or how it is sampled.

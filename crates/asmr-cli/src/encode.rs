@@ -1,6 +1,9 @@
 //! `asmr encode`: a signal in, a network (or one for each chunk of it) out.
 
+use std::cell::Cell;
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::BufReader;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -16,7 +19,7 @@ use asmr_media::{
 };
 use asmr_train::budget::width_for_time;
 use asmr_train::config::{FitConfig, Preset};
-use asmr_train::fit::{Control, Ending, FitError, Fitted, fit};
+use asmr_train::fit::{Control, Ending, Fit, FitError, Fitted};
 use serde::Serialize;
 
 use crate::args::{Bases, Common, Distances, EncodeArgs, Extents, FrameBounds, PartArgs};
@@ -25,6 +28,7 @@ use crate::files;
 use crate::interrupt;
 use crate::partfile::PartFile;
 use crate::progress::Progress;
+use crate::resume::{self, Kept};
 use crate::quality::{self, QualityReport, quality_lines};
 use crate::report::{
     ChunkReport, CostReport, NetworkReport, SignalReport, chunk_line, describe, duration, network_lines, print,
@@ -110,7 +114,7 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
     check_storable(&header, &output)?;
 
     let time = chunk_time.map(|time| time.saturating_sub(trial_time).max(time / 2));
-    let mut job = Job { args, common, config, header, time, output: &output };
+    let mut job = Job { args, common, config, header, time, output: &output, kept: Cell::new(false) };
     let Some(done) = job.run(reader.as_mut())? else {
         say("interrupted before the first step was done; nothing was written");
         return Ok(INTERRUPTED);
@@ -119,7 +123,7 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
     let Job { config, .. } = job;
 
     // From here on: what a reader of that file gets.
-    let (quality, back, n_bytes) = measure(args, &output, &done)?;
+    let (quality, back, n_bytes) = measure(args, &output)?;
     let missed_db = missed(args.psnr, quality.psnr_db);
     let cost = Cost::of(&back.network);
     let psnr_db = quality.psnr_db;
@@ -195,6 +199,8 @@ struct Job<'a> {
     /// For each chunk.
     time: Option<Duration>,
     output: &'a Path,
+    /// Whether the state was kept on the disk, by this run or by the one that it goes on from.
+    kept: Cell<bool>,
 }
 
 /// How the fits went, all chunks together.
@@ -210,61 +216,114 @@ struct Done {
 impl Job<'_> {
     /// Fits and writes the file; nothing if it was interrupted before there was something to write.
     fn run(&mut self, reader: &mut dyn SliceReader) -> Result<Option<Done>, Failure> {
-        let n_chunks = self.header.n_chunks();
-        if n_chunks == 1 {
-            let source = hold(reader, HELD_BYTES)?;
-            let network = self.header.chunk_config(0);
-            let fitted = self.fit(&*source, &network, "")?;
-            if fitted.ending == Ending::Stopped && fitted.steps == 0 {
-                return Ok(None);
-            }
-            if self.args.time.is_some() && self.args.steps.is_none() {
-                // The record tells what to ask for to get such a network again; a time would not.
-                self.config.steps = fitted.steps.max(1);
-                self.header.fit = Some(record(&self.config, self.output)?);
-            }
-            let done = Done::of(std::slice::from_ref(&fitted));
-            let file = AsmrFile {
-                signal: self.header.signal.clone(),
-                network: fitted.network,
-                fit: self.header.fit.clone(),
-            };
-            let (bytes, _) = files::checked_bytes(&file, self.output)?;
-            files::write_bytes(self.output, &bytes)?;
-            return Ok(Some(done));
+        let kept = if self.args.resume { resume::read(self.output)? } else { None };
+        if self.args.resume && kept.is_none() {
+            say(&format!(
+                "note: there is nothing to go on from ({} does not exist): the fit begins at its beginning",
+                resume::resume_path(self.output).display()
+            ));
         }
-        let mut part = PartFile::create(self.output, &self.header)?;
+        let done = if self.header.n_chunks() == 1 {
+            self.single(reader, kept)?
+        } else {
+            self.sequence(reader, kept)?
+        };
+        // Stopped by hand, it may be gone on with.
+        if done.as_ref().is_some_and(|done| done.ending != Ending::Stopped) {
+            resume::remove(self.output);
+        }
+        Ok(done)
+    }
+
+    /// One network for everything.
+    fn single(&mut self, reader: &mut dyn SliceReader, kept: Option<Kept>) -> Result<Option<Done>, Failure> {
+        // Beside the output there is room for it, or none for the output either.
+        let source = hold(reader, HELD_BYTES, None)?;
+        let network = self.header.chunk_config(0);
+        let checkpoint = kept.and_then(|kept| kept.checkpoint);
+        let fitted = self.fit(&source, &network, "", checkpoint, &[])?;
+        if fitted.ending == Ending::Stopped && fitted.steps == 0 {
+            return Ok(None);
+        }
+        if self.args.time.is_some() && self.args.steps.is_none() {
+            // The record tells what to ask for to get such a network again; a time would not.
+            self.config.steps = fitted.steps.max(1);
+            self.header.fit = Some(record(&self.config, self.output)?);
+        }
+        let done = Done::of(std::slice::from_ref(&fitted));
+        let file = AsmrFile {
+            signal: self.header.signal.clone(),
+            network: fitted.network,
+            fit: self.header.fit.clone(),
+        };
+        let (bytes, _) = files::checked_bytes(&file, self.output)?;
+        files::write_bytes(self.output, &bytes)?;
+        Ok(Some(done))
+    }
+
+    /// A network for each chunk.
+    fn sequence(&mut self, reader: &mut dyn SliceReader, kept: Option<Kept>) -> Result<Option<Done>, Failure> {
+        let n_chunks = self.header.n_chunks();
+        let (mut part, mut checkpoint) = match kept {
+            Some(Kept { checksums, checkpoint }) => {
+                (PartFile::resume(self.output, &self.header, &checksums)?, checkpoint)
+            }
+            None => (PartFile::create(self.output, &self.header)?, None),
+        };
+        let n_before = part.checksums().len();
         let mut all: Vec<Fitted> = Vec::new();
         for chunk in 0..n_chunks {
             let range = self.header.chunk_range(chunk);
             let samples = reader.read((range.end - range.start) as usize)?;
+            if chunk < n_before {
+                continue;
+            }
             let signal = Signal::new(self.header.chunk_signal(chunk), samples)
                 .map_err(|error| Failure::usage(format!("{}: {error}", self.args.input.display())))?;
             let network = self.header.chunk_config(chunk);
-            let fitted = self.fit(&signal, &network, &format!("chunk {} of {n_chunks}: ", chunk + 1))?;
+            let label = format!("chunk {} of {n_chunks}: ", chunk + 1);
+            let sums = part.checksums();
+            let fitted = self.fit(&signal, &network, &label, checkpoint.take(), &sums)?;
             let stopped = fitted.ending == Ending::Stopped;
             if !(stopped && fitted.steps == 0) {
                 part.push(&fitted.network)?;
-                all.push(Fitted { network: fitted.network, ..fitted });
+                all.push(fitted);
+            }
+            if self.is_kept() {
+                part.keep();
+                if !stopped {
+                    resume::write(self.output, &part.checksums(), None)?;
+                }
             }
             if stopped {
-                if all.is_empty() {
+                let n_done = part.checksums().len();
+                if n_done == 0 {
                     return Ok(None);
                 }
-                let covered = self.header.chunk_range(all.len() - 1).end as usize;
+                let covered = self.header.chunk_range(n_done - 1).end as usize;
                 self.header.signal.extents[0] = covered;
                 part.finish_early(covered)?;
-                let mut done = Done::of(&all);
-                done.ending = Ending::Stopped;
-                return Ok(Some(done));
+                return Ok(Some(Done { ending: Ending::Stopped, ..Done::of(&all) }));
             }
         }
         part.finish()?;
         Ok(Some(Done::of(&all)))
     }
 
-    /// Fits one network.
-    fn fit(&self, source: &dyn Source, network: &NetworkConfig, label: &str) -> Result<Fitted, Failure> {
+    /// Whether there is a state on the disk that belongs to this run.
+    fn is_kept(&self) -> bool {
+        self.kept.get()
+    }
+
+    /// Fits one network, from its beginning or from a checkpoint; keeps the state every minute.
+    fn fit(
+        &self,
+        source: &dyn Source,
+        network: &NetworkConfig,
+        label: &str,
+        checkpoint: Option<BufReader<File>>,
+        checksums: &[u32],
+    ) -> Result<Fitted, Failure> {
         let (args, config) = (self.args, &self.config);
         let length = match (self.time, args.steps) {
             (Some(time), None) => duration(time.as_secs_f64()),
@@ -278,18 +337,44 @@ impl Job<'_> {
             network.partition.bases_text(),
             network.width
         );
-        let result = interrupt::while_fitting(|stop| {
-            let mut progress = Progress::start(&heading, self.common.quiet, args.psnr);
-            let control =
-                Control { target_psnr_db: args.psnr, time_limit: self.time, stop: Some(stop) };
-            let result = fit(source, network, config, &control, &mut |event| progress.event(&event));
-            progress.finish();
-            result
-        });
-        result.map_err(|error| match error {
+        let failed = |error: FitError| match error {
             FitError::Diverged(_) => Failure::failed(error.to_string()),
+            FitError::Checkpoint(error) => {
+                Failure::usage(format!("{}: {error}", resume::resume_path(self.output).display()))
+            }
             other => Failure::usage(other.to_string()),
-        })
+        };
+        let mut fit = match checkpoint {
+            Some(mut checkpoint) => {
+                let fit = Fit::resume(source, network, config, &mut checkpoint).map_err(failed)?;
+                self.kept.set(true);
+                say(&format!("{label}going on at step {}", fit.steps()));
+                fit
+            }
+            None => Fit::new(source, network, config).map_err(failed)?,
+        };
+        let ending = interrupt::while_fitting(|stop| {
+            let mut progress = Progress::start(&heading, self.common.quiet, args.psnr, source.info());
+            let control = Control { target_psnr_db: args.psnr, time_limit: self.time, stop: Some(stop) };
+            let ending = loop {
+                match fit.run_for(args.checkpoint, &control, &mut |event| progress.event(&event)) {
+                    Ok(Some(ending)) => break Ok(ending),
+                    Ok(None) => {
+                        if let Err(failure) = resume::write(self.output, checksums, Some(&mut fit)) {
+                            break Err(failure);
+                        }
+                        self.kept.set(true);
+                    }
+                    Err(error) => break Err(failed(error)),
+                }
+            };
+            progress.finish();
+            ending
+        })?;
+        if ending == Ending::Stopped && self.is_kept() {
+            resume::write(self.output, checksums, Some(&mut fit))?;
+        }
+        fit.finish(ending).map_err(failed)
     }
 }
 
@@ -299,7 +384,7 @@ impl Done {
         step_ms.sort_by(f64::total_cmp);
         Self {
             steps: fits.iter().map(|fit| fit.steps).sum(),
-            step_ms: step_ms[step_ms.len() / 2],
+            step_ms: step_ms.get(step_ms.len() / 2).copied().unwrap_or(0.0),
             elapsed_s: fits.iter().map(|fit| fit.elapsed_s).sum(),
             ending: fits.last().map_or(Ending::Finished, |fit| fit.ending),
             recoveries: fits.iter().map(|fit| fit.recoveries).sum(),
@@ -308,8 +393,7 @@ impl Done {
 }
 
 /// Reads the file back and compares it with its original.
-fn measure(args: &EncodeArgs, output: &Path, done: &Done) -> Result<(QualityReport, FileHeader, u64), Failure> {
-    let _ = done;
+fn measure(args: &EncodeArgs, output: &Path) -> Result<(QualityReport, FileHeader, u64), Failure> {
     let mut back = files::open_asmr(output)?;
     let header = back.header().clone();
     let mut original = reopen_signal(&args.input, &header.signal, &Limits::default())?;

@@ -18,6 +18,7 @@ mod pieces;
 mod progress;
 mod quality;
 mod report;
+mod resume;
 
 use std::process::ExitCode;
 

@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
+use asmr::signal::{Media, SignalInfo};
 use asmr_train::fit::FitEvent;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -24,11 +25,17 @@ pub(crate) struct Progress {
     start: Instant,
     shown: Instant,
     target_psnr_db: Option<f64>,
+    /// Samples visited so far, and what a million of them is called.
+    n_samples: u64,
+    unit: &'static str,
+    /// The first step of this run, of a fit that was gone on with.
+    first_step: Option<u32>,
+    first_progress: f64,
 }
 
 impl Progress {
     /// A bar on a terminal, otherwise `heading` and a line now and then; with `quiet` neither.
-    pub(crate) fn start(heading: &str, quiet: bool, target_psnr_db: Option<f64>) -> Self {
+    pub(crate) fn start(heading: &str, quiet: bool, target_psnr_db: Option<f64>, info: &SignalInfo) -> Self {
         let is_terminal = std::io::stderr().is_terminal();
         if !quiet {
             say(heading);
@@ -40,13 +47,32 @@ impl Progress {
         });
         let interval = if quiet { None } else { Some(if bar.is_some() { REDRAW } else { LINE }) };
         let now = Instant::now();
-        Self { bar, interval, start: now, shown: now, target_psnr_db }
+        let unit = match info.media {
+            Media::Plain if info.color.is_some() => "Mpx",
+            Media::Volume(_) | Media::Shape(_) => "Mvoxel",
+            _ => "Msample",
+        };
+        Self {
+            bar,
+            interval,
+            start: now,
+            shown: now,
+            target_psnr_db,
+            n_samples: 0,
+            unit,
+            first_step: None,
+            first_progress: 0.0,
+        }
     }
 
     /// Takes an event.
     pub(crate) fn event(&mut self, event: &FitEvent) {
         match event {
-            FitEvent::Step { step, psnr_db, progress, .. } => {
+            FitEvent::Step { step, psnr_db, progress, n_samples } => {
+                self.n_samples += n_samples;
+                if self.first_step.is_none() {
+                    (self.first_step, self.first_progress) = (Some(step - 1), *progress);
+                }
                 if self.interval.is_none_or(|interval| self.shown.elapsed() < interval) {
                     return;
                 }
@@ -75,10 +101,13 @@ impl Progress {
     fn text(&self, step: u32, psnr_db: f64, progress: f64) -> String {
         let elapsed = self.start.elapsed().as_secs_f64();
         let target = self.target_psnr_db.map_or_else(String::new, |target| format!(" of {target}"));
+        let done = progress - self.first_progress;
         format!(
-            "step {step}  {psnr_db:.2}{target} dB  {:.1} steps/s  ETA {}",
-            f64::from(step) / elapsed,
-            duration(elapsed * (1.0 - progress) / progress)
+            "step {step}  {psnr_db:.2}{target} dB  {:.1} steps/s  {:.1} {}/s  ETA {}",
+            f64::from(step - self.first_step.unwrap_or(0)) / elapsed,
+            self.n_samples as f64 / elapsed / 1e6,
+            self.unit,
+            duration(elapsed * (1.0 - progress) / done.max(1e-9))
         )
     }
 
