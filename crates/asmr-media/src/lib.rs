@@ -17,6 +17,12 @@
 //! accepted and what to do. [`MediaError::is_write_failure`] separates "the disk failed" from "bad input".
 #![forbid(unsafe_code)]
 
+mod audio_metrics;
+mod audio_packets;
+mod audio_read;
+mod audio_sniff;
+mod audio_wav;
+mod audio_write;
 mod complete;
 mod error;
 mod image_read;
@@ -29,6 +35,10 @@ mod spool;
 mod stream;
 mod write;
 
+pub use audio_metrics::{AudioComparison, AudioScores};
+pub use audio_read::{AudioPart, AudioReader, open_audio, open_audio_frames};
+pub use audio_sniff::is_audio;
+pub use audio_write::create_audio;
 pub use error::MediaError;
 pub use image_read::{Limits, read_image, read_image_from};
 pub use image_write::{JPEG_QUALITY, PictureFormat, check_writable, write_image};

@@ -1,7 +1,7 @@
 //! Files that are there whole, or not at all.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Seek, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::MediaError;
@@ -61,60 +61,99 @@ fn write_inner<F>(path: &Path, write: F) -> io::Result<()>
 where
     F: FnOnce(Sink<'_>) -> io::Result<()>,
 {
-    let existing = match fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => {
-            return Err(io::Error::new(
-                io::ErrorKind::IsADirectory,
-                "it is a folder; give the name of a file in it",
-            ));
+    match PendingFile::create(path)? {
+        Some(mut file) => {
+            write(Sink::File(&mut file))?;
+            file.commit()
         }
-        Ok(metadata) if !metadata.is_file() => {
+        None => {
             let mut file = BufWriter::with_capacity(BUFFER_BYTES, OpenOptions::new().write(true).open(path)?);
             write(Sink::Stream(&mut file))?;
-            return file.flush();
+            file.flush()
         }
-        Ok(metadata) => {
-            // A rename would replace a write-protected file without asking; opening it (without truncation) asks.
-            drop(OpenOptions::new().write(true).open(path)?);
-            Some(metadata.permissions())
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error),
-    };
-    // Renaming over a symbolic link would replace the link and leave its target as it was.
-    let target = if existing.is_some() { fs::canonicalize(path)? } else { path.to_path_buf() };
-    let folder = parent(&target);
-    match fs::metadata(&folder) {
-        Ok(metadata) if metadata.is_dir() => {}
-        Ok(_) => {
-            return Err(io::Error::new(
-                io::ErrorKind::NotADirectory,
-                format!("{} is not a folder", folder.display()),
-            ));
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                format!("the folder {} does not exist; create it first", folder.display()),
-            ));
-        }
-        Err(error) => return Err(error),
     }
-    let temporary = new_temporary(&folder).map_err(|error| {
-        io::Error::new(
-            error.kind(),
-            format!("no file can be made in the folder {}: {}", folder.display(), os_words(&error)),
-        )
-    })?;
-    let mut writer = BufWriter::with_capacity(BUFFER_BYTES, temporary);
-    write(Sink::File(&mut writer))?;
-    let temporary = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
-    if let Some(permissions) = existing {
-        temporary.as_file().set_permissions(permissions)?;
+}
+
+/// A file that is not there yet: until [`PendingFile::commit`], its name is what it was. Dropped before, it leaves nothing.
+pub(crate) struct PendingFile {
+    writer: BufWriter<tempfile::NamedTempFile<File>>,
+    target: PathBuf,
+    permissions: Option<fs::Permissions>,
+}
+
+impl PendingFile {
+    /// Begins a file; `None` if `path` is a pipe, a terminal or a device, which no file can take the place of.
+    pub(crate) fn create(path: &Path) -> io::Result<Option<Self>> {
+        let permissions = match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => {
+                return Err(io::Error::new(
+                    io::ErrorKind::IsADirectory,
+                    "it is a folder; give the name of a file in it",
+                ));
+            }
+            Ok(metadata) if !metadata.is_file() => return Ok(None),
+            Ok(metadata) => {
+                // A rename would replace a write-protected file without asking; opening it (without truncation) asks.
+                drop(OpenOptions::new().write(true).open(path)?);
+                Some(metadata.permissions())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        // Renaming over a symbolic link would replace the link and leave its target as it was.
+        let target = if permissions.is_some() { fs::canonicalize(path)? } else { path.to_path_buf() };
+        let folder = parent(&target);
+        match fs::metadata(&folder) {
+            Ok(metadata) if metadata.is_dir() => {}
+            Ok(_) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::NotADirectory,
+                    format!("{} is not a folder", folder.display()),
+                ));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(io::Error::new(
+                    io::ErrorKind::NotFound,
+                    format!("the folder {} does not exist; create it first", folder.display()),
+                ));
+            }
+            Err(error) => return Err(error),
+        }
+        let temporary = new_temporary(&folder).map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("no file can be made in the folder {}: {}", folder.display(), os_words(&error)),
+            )
+        })?;
+        Ok(Some(Self { writer: BufWriter::with_capacity(BUFFER_BYTES, temporary), target, permissions }))
     }
-    temporary.as_file().sync_all()?;
-    temporary.persist(&target).map_err(|error| error.error)?;
-    Ok(())
+
+    /// Puts the file in its place, whole and on the disk.
+    pub(crate) fn commit(self) -> io::Result<()> {
+        let temporary = self.writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+        if let Some(permissions) = self.permissions {
+            temporary.as_file().set_permissions(permissions)?;
+        }
+        temporary.as_file().sync_all()?;
+        temporary.persist(&self.target).map_err(|error| error.error)?;
+        Ok(())
+    }
+}
+
+impl Write for PendingFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writer.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+impl Seek for PendingFile {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.writer.seek(to)
+    }
 }
 
 fn new_temporary(folder: &Path) -> io::Result<tempfile::NamedTempFile<File>> {

@@ -43,7 +43,7 @@ pub enum AudioContainer {
 pub struct Audio {
     /// Samples per second and channel.
     pub sample_rate: u32,
-    /// Bits of a sample as stored in the original, 8 to 32.
+    /// Bits of a sample as stored in the original, 8 to 32; 64 for `f64`.
     pub bits_per_sample: u8,
     /// The original's format.
     pub container: AudioContainer,
@@ -161,8 +161,9 @@ impl Media {
             Self::Audio(audio) => {
                 n_axes(1..=1)?;
                 check(audio.sample_rate > 0, &|| "0 samples per second".to_owned())?;
-                check((8..=32).contains(&audio.bits_per_sample), &|| {
-                    format!("{} bits per sample; it has 8 to 32", audio.bits_per_sample)
+                let is_double = info.sample_type == SampleType::F64 && audio.bits_per_sample == 64;
+                check((8..=32).contains(&audio.bits_per_sample) || is_double, &|| {
+                    format!("{} bits per sample; it has 8 to 32, or 64 of f64", audio.bits_per_sample)
                 })?;
                 check(
                     matches!(info.sample_type, SampleType::U8 | SampleType::I16 | SampleType::I32)
