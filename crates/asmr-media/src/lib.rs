@@ -7,6 +7,8 @@
 //!   [`Limits`]. [`read_image_from`] does the same from anything that can be read and sought (bytes in memory).
 //! * [`check_writable`] says, before any long computation, whether a path's format can hold a signal;
 //!   [`write_image`] writes it. Nothing is ever dropped or rounded to make a signal fit.
+//! * [`is_video`] recognises films, [`open_video`] and [`create_video`] read and write them frame by frame, and
+//!   [`VideoComparison`] compares two of them.
 //! * [`write_npy`] writes any array of floats (volumes, audio, video, unclipped network outputs).
 //! * [`write_atomically`] is for every other file a program makes: the file is there whole, or not at all.
 //! * [`mse`], [`psnr_db`], [`ssim`] and [`max_abs_error`] compare two signals of one shape.
@@ -17,12 +19,19 @@
 
 mod complete;
 mod error;
+mod ffmpeg;
+mod ffmpeg_write;
 mod image_read;
 mod image_write;
 mod metrics;
 mod npy;
 mod stream;
+mod video_metrics;
+mod video_read;
+mod video_write;
 mod write;
+mod y4m;
+mod ycbcr;
 
 pub use error::MediaError;
 pub use image_read::{Limits, read_image, read_image_from};
@@ -32,4 +41,7 @@ pub use metrics::{
 };
 pub use npy::write_npy;
 pub use stream::{MemoryReader, SliceReader, SliceWriter};
+pub use video_metrics::{VideoComparison, VideoScores};
+pub use video_read::{FrameRange, is_video, open_video};
+pub use video_write::{check_video_writable, create_video};
 pub use write::write_atomically;
