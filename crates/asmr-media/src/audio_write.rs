@@ -13,7 +13,7 @@ use hound::{SampleFormat, WavSpec, WavWriter};
 
 use crate::error::MediaError;
 use crate::stream::SliceWriter;
-use crate::write::PendingFile;
+use crate::write::Pending;
 
 /// Bytes of a WAV file beside its samples, and some to spare.
 const WAV_HEADER_BYTES: u64 = 256;
@@ -228,15 +228,17 @@ fn wav_error(error: hound::Error) -> io::Error {
 
 /// A file that an encoder may own and drop: both encoders keep theirs, and this one must be put in its place after.
 #[derive(Clone)]
-struct SharedFile(Rc<RefCell<Option<PendingFile>>>);
+struct SharedFile(Rc<RefCell<Option<Pending>>>);
 
 impl SharedFile {
     fn create(path: &Path) -> io::Result<Option<Self>> {
-        Ok(PendingFile::create(path)?.map(|file| Self(Rc::new(RefCell::new(Some(file))))))
+        let pending = Pending::begin(path)?;
+        let is_file = matches!(pending, Pending::File { .. });
+        Ok(is_file.then(|| Self(Rc::new(RefCell::new(Some(pending))))))
     }
 
     fn commit(&self) -> io::Result<()> {
-        self.0.borrow_mut().take().map_or_else(|| Err(closed()), PendingFile::commit)
+        self.0.borrow_mut().take().map_or_else(|| Err(closed()), Pending::commit)
     }
 }
 

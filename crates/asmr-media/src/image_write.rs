@@ -198,6 +198,16 @@ pub fn write_image(path: &Path, signal: &Signal) -> Result<(), MediaError> {
     write_to_sink(path, |sink| encode(format, picture, &mut || Ok(samples.take()), sink))
 }
 
+/// The bytes of a PNG file, for folders of pictures. `path` ends in `.png` and is otherwise only for messages.
+pub(crate) fn png_bytes(path: &Path, signal: &Signal) -> Result<Vec<u8>, MediaError> {
+    let (_, picture) = plan(path, signal.info())?;
+    let mut bytes = Vec::new();
+    let mut samples = Some(Cow::Borrowed(signal.samples()));
+    png(&mut bytes, picture, &mut || Ok(samples.take()))
+        .map_err(|error| MediaError::Write { path: path.to_path_buf(), error })?;
+    Ok(bytes)
+}
+
 pub(crate) fn plan(path: &Path, info: &SignalInfo) -> Result<(PictureFormat, Picture), MediaError> {
     let format = PictureFormat::from_path(path)?;
     let refuse = |actual: String, accepted: String, remedy: String| MediaError::CannotHold {

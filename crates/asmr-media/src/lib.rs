@@ -9,6 +9,8 @@
 //!   [`write_image`] writes it. Nothing is ever dropped or rounded to make a signal fit.
 //! * [`open_picture`] and [`create_picture`] do the same row by row, for pictures that are too large for memory;
 //!   [`hold`] keeps a signal for a fit, in memory or, as a [`Spool`], in a temporary file.
+//! * [`is_video`] recognises films, [`open_video`] and [`create_video`] read and write them frame by frame, and
+//!   [`VideoComparison`] compares two of them.
 //! * [`write_npy`] writes any array of floats (volumes, audio, video, unclipped network outputs).
 //! * [`write_atomically`] is for every other file a program makes: the file is there whole, or not at all.
 //! * [`mse`], [`psnr_db`], [`ssim`] and [`max_abs_error`] compare two signals of one shape.
@@ -25,6 +27,8 @@ mod audio_wav;
 mod audio_write;
 mod complete;
 mod error;
+mod ffmpeg;
+mod ffmpeg_write;
 mod image_read;
 mod image_write;
 mod metrics;
@@ -33,7 +37,12 @@ mod picture_rows;
 mod picture_rows_write;
 mod spool;
 mod stream;
+mod video_metrics;
+mod video_read;
+mod video_write;
 mod write;
+mod y4m;
+mod ycbcr;
 
 pub use audio_metrics::{AudioComparison, AudioScores};
 pub use audio_read::{AudioPart, AudioReader, open_audio, open_audio_frames};
@@ -50,4 +59,7 @@ pub use picture_rows::open_picture;
 pub use picture_rows_write::create_picture;
 pub use spool::{Held, Spool, hold};
 pub use stream::{MemoryReader, SliceReader, SliceWriter};
+pub use video_metrics::{VideoComparison, VideoScores};
+pub use video_read::{FrameRange, is_video, open_video};
+pub use video_write::{check_video_writable, create_video};
 pub use write::write_atomically;
