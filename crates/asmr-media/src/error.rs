@@ -59,6 +59,12 @@ pub enum MediaError {
         /// What is wrong, what is accepted, what to do.
         problem: String,
     },
+    /// A mesh, or a grid made of one, cannot be used; the problem says what is accepted and what to do.
+    #[error("the shape cannot be used: {problem}")]
+    Shape {
+        /// What is wrong, what is accepted, what to do.
+        problem: String,
+    },
     /// A limit of [`Limits`](crate::Limits) is hit.
     #[error("{} is too large: {actual}, and the limit is {limit}; make the picture smaller or raise the limit", path.display())]
     TooLarge {

@@ -13,6 +13,8 @@
 //!   [`VideoComparison`] compares two of them.
 //! * [`write_npy`] writes any array of floats (volumes, audio, video, unclipped network outputs).
 //! * [`write_atomically`] is for every other file a program makes: the file is there whole, or not at all.
+//! * [`read_mesh`] and [`write_mesh`] read and write triangle meshes, [`voxelise`] makes a grid of one, [`surface`] a mesh
+//!   of a grid; [`iou`] and [`compare_meshes`] compare shapes.
 //! * [`mse`], [`psnr_db`], [`ssim`] and [`max_abs_error`] compare two signals of one shape.
 //!
 //! Every failure is a [`MediaError`] or [`MetricError`]: one sentence with the path, the actual value, what is
@@ -31,6 +33,9 @@ mod ffmpeg;
 mod ffmpeg_write;
 mod image_read;
 mod image_write;
+mod mesh;
+mod mesh_metrics;
+mod mesh_read;
 mod metrics;
 mod npy;
 mod picture_rows;
@@ -40,6 +45,10 @@ mod stream;
 mod video_metrics;
 mod video_read;
 mod video_write;
+mod surface;
+mod triangles;
+mod voxelise;
+mod winding;
 mod write;
 mod y4m;
 mod ycbcr;
@@ -51,6 +60,9 @@ pub use audio_write::create_audio;
 pub use error::MediaError;
 pub use image_read::{Limits, read_image, read_image_from};
 pub use image_write::{JPEG_QUALITY, PictureFormat, check_writable, write_image};
+pub use mesh::{EdgeCounts, Mesh, MeshFormat, write_mesh};
+pub use mesh_metrics::{MeshScores, Overlap, compare_meshes, iou, overlap};
+pub use mesh_read::{is_mesh, read_mesh};
 pub use metrics::{
     MetricError, largest_difference, max_abs_error, mse, psnr_db, psnr_db_of_mse, squared_error, ssim,
 };
@@ -62,4 +74,7 @@ pub use stream::{MemoryReader, SliceReader, SliceWriter};
 pub use video_metrics::{VideoComparison, VideoScores};
 pub use video_read::{FrameRange, is_video, open_video};
 pub use video_write::{check_video_writable, create_video};
+pub use surface::{SURFACE_LEVEL, surface};
+pub use voxelise::{ShapeNotes, ShapeOptions, ShapeReader, voxelise};
+pub use winding::winding_number;
 pub use write::write_atomically;

@@ -255,7 +255,7 @@ impl ColumnSums {
     }
 }
 
-fn check(a: &Signal, b: &Signal) -> Result<(), MetricError> {
+pub(crate) fn check(a: &Signal, b: &Signal) -> Result<(), MetricError> {
     let shape = |info: &SignalInfo| (info.extents.clone(), info.channels, info.sample_type);
     if shape(a.info()) == shape(b.info()) {
         return Ok(());
