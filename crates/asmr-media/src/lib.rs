@@ -8,6 +8,8 @@
 //! * [`check_writable`] says, before any long computation, whether a path's format can hold a signal;
 //!   [`write_image`] writes it. Nothing is ever dropped or rounded to make a signal fit.
 //! * [`write_npy`] writes any array of floats (volumes, audio, video, unclipped network outputs).
+//! * [`open_volume`] reads NIfTI-1, `.npy`, `.npz`, Zarr and plain values slice by slice, [`create_volume`] writes them;
+//!   [`resampled_volume`] keeps world coordinates right when a part is cut out.
 //! * [`write_atomically`] is for every other file a program makes: the file is there whole, or not at all.
 //! * [`mse`], [`psnr_db`], [`ssim`] and [`max_abs_error`] compare two signals of one shape.
 //!
@@ -19,10 +21,19 @@ mod complete;
 mod error;
 mod image_read;
 mod image_write;
+mod linear;
+mod linear_write;
 mod metrics;
+mod nifti;
 mod npy;
+mod npy_read;
+mod raw;
 mod stream;
+mod volume;
 mod write;
+mod zarr;
+mod zarr_codec;
+mod zarr_write;
 
 pub use error::MediaError;
 pub use image_read::{Limits, read_image, read_image_from};
@@ -32,4 +43,5 @@ pub use metrics::{
 };
 pub use npy::write_npy;
 pub use stream::{MemoryReader, SliceReader, SliceWriter};
+pub use volume::{VolumeOptions, create_volume, open_volume, resampled_volume, volume_kind};
 pub use write::write_atomically;

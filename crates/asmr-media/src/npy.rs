@@ -39,3 +39,24 @@ pub fn write_npy(path: &Path, extents: &[usize], channels: usize, values: &[f32]
         })
     })
 }
+
+/// What stands before the values of a `.npy` file (version 1.0), in the words and with the padding that `NumPy` uses: the
+/// same bytes as `numpy.save` writes.
+pub(crate) fn npy_header(descr: &str, shape: &[usize]) -> Vec<u8> {
+    let mut extents = shape.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if shape.len() == 1 {
+        extents.push(',');
+    }
+    let mut text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({extents}), }}");
+    // Room for the first extent to grow to 21 digits, so that an array can be extended in place.
+    let digits = shape.first().map_or(0, |extent| extent.to_string().len());
+    text.push_str(&" ".repeat(21usize.saturating_sub(digits)));
+    let n_start = 10;
+    let length = ((n_start + text.len() + 1) / 64 + 1) * 64 - n_start;
+    text.push_str(&" ".repeat(length - text.len() - 1));
+    text.push('\n');
+    let mut header = b"\x93NUMPY\x01\x00".to_vec();
+    header.extend((length as u16).to_le_bytes());
+    header.extend(text.as_bytes());
+    header
+}

@@ -1,7 +1,7 @@
 //! Files that are there whole, or not at all.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Seek, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::MediaError;
@@ -61,60 +61,180 @@ fn write_inner<F>(path: &Path, write: F) -> io::Result<()>
 where
     F: FnOnce(Sink<'_>) -> io::Result<()>,
 {
-    let existing = match fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => {
-            return Err(io::Error::new(
-                io::ErrorKind::IsADirectory,
-                "it is a folder; give the name of a file in it",
-            ));
+    let mut pending = Pending::begin(path)?;
+    match &mut pending {
+        Pending::File { writer, .. } => write(Sink::File(writer))?,
+        Pending::Stream(writer) => write(Sink::Stream(writer))?,
+    }
+    pending.commit()
+}
+
+/// A file that is being written. Until [`Pending::commit`], its path is what it was before; dropping leaves it so.
+pub(crate) enum Pending {
+    /// A new regular file, still under another name.
+    File {
+        /// The temporary file.
+        writer: BufWriter<tempfile::NamedTempFile<File>>,
+        /// The name it will get.
+        target: PathBuf,
+        /// What a replaced file had.
+        permissions: Option<fs::Permissions>,
+    },
+    /// A pipe, a terminal or a device: bytes go straight into it, and it only goes forward.
+    Stream(BufWriter<File>),
+}
+
+impl Pending {
+    /// Looks whether `path` can be written, and makes the temporary file beside it.
+    pub(crate) fn begin(path: &Path) -> io::Result<Self> {
+        let permissions = match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => {
+                return Err(io::Error::new(
+                    io::ErrorKind::IsADirectory,
+                    "it is a folder; give the name of a file in it",
+                ));
+            }
+            Ok(metadata) if !metadata.is_file() => {
+                let file = OpenOptions::new().write(true).open(path)?;
+                return Ok(Self::Stream(BufWriter::with_capacity(BUFFER_BYTES, file)));
+            }
+            Ok(metadata) => {
+                // A rename would replace a write-protected file without asking; opening it (without truncation) asks.
+                drop(OpenOptions::new().write(true).open(path)?);
+                Some(metadata.permissions())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        // Renaming over a symbolic link would replace the link and leave its target as it was.
+        let target = if permissions.is_some() { fs::canonicalize(path)? } else { path.to_path_buf() };
+        let folder = writable_parent(&target)?;
+        let temporary = new_temporary(&folder).map_err(|error| cannot_make(&folder, &error))?;
+        let writer = BufWriter::with_capacity(BUFFER_BYTES, temporary);
+        Ok(Self::File { writer, target, permissions })
+    }
+
+    /// Gives the file its name, after its bytes are on the disk.
+    pub(crate) fn commit(self) -> io::Result<()> {
+        match self {
+            Self::Stream(mut writer) => writer.flush(),
+            Self::File { writer, target, permissions } => {
+                let temporary = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+                if let Some(permissions) = permissions {
+                    temporary.as_file().set_permissions(permissions)?;
+                }
+                temporary.as_file().sync_all()?;
+                temporary.persist(&target).map_err(|error| error.error)?;
+                Ok(())
+            }
         }
-        Ok(metadata) if !metadata.is_file() => {
-            let mut file = BufWriter::with_capacity(BUFFER_BYTES, OpenOptions::new().write(true).open(path)?);
-            write(Sink::Stream(&mut file))?;
-            return file.flush();
+    }
+}
+
+impl Write for Pending {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::File { writer, .. } => writer.write(bytes),
+            Self::Stream(writer) => writer.write(bytes),
         }
-        Ok(metadata) => {
-            // A rename would replace a write-protected file without asking; opening it (without truncation) asks.
-            drop(OpenOptions::new().write(true).open(path)?);
-            Some(metadata.permissions())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::File { writer, .. } => writer.flush(),
+            Self::Stream(writer) => writer.flush(),
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error),
-    };
-    // Renaming over a symbolic link would replace the link and leave its target as it was.
-    let target = if existing.is_some() { fs::canonicalize(path)? } else { path.to_path_buf() };
-    let folder = parent(&target);
+    }
+}
+
+impl Seek for Pending {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        match self {
+            Self::File { writer, .. } => writer.seek(to),
+            Self::Stream(_) => {
+                Err(io::Error::new(io::ErrorKind::NotSeekable, "a pipe or a device only goes forward"))
+            }
+        }
+    }
+}
+
+/// A folder that is being filled: the same promise as [`Pending`]'s, for formats of many files.
+pub(crate) struct PendingFolder {
+    temporary: tempfile::TempDir,
+    target: PathBuf,
+}
+
+impl PendingFolder {
+    /// Looks whether `path` is free (or an empty folder), and makes the temporary folder beside it.
+    pub(crate) fn begin(path: &Path) -> io::Result<Self> {
+        match fs::symlink_metadata(path) {
+            Ok(metadata) if metadata.is_dir() && fs::read_dir(path)?.next().is_none() => {}
+            Ok(_) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::AlreadyExists,
+                    "it exists, and a folder of an array replaces nothing; remove it first or give another name",
+                ));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let folder = writable_parent(path)?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".asmr-").suffix(".tmp");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            builder.permissions(fs::Permissions::from_mode(0o777));
+        }
+        let temporary = builder.tempdir_in(&folder).map_err(|error| cannot_make(&folder, &error))?;
+        Ok(Self { temporary, target: path.to_path_buf() })
+    }
+
+    /// Writes a file, with the folders above it; `name` is relative.
+    pub(crate) fn write(&self, name: &Path, bytes: &[u8]) -> io::Result<()> {
+        let path = self.temporary.path().join(name);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let mut file = File::create_new(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    }
+
+    /// Gives the folder its name.
+    pub(crate) fn commit(self) -> io::Result<()> {
+        // Not every system renames over an empty folder.
+        if self.target.is_dir() {
+            fs::remove_dir(&self.target)?;
+        }
+        fs::rename(self.temporary.path(), &self.target)?;
+        // It has another name now, so there is nothing left to remove.
+        drop(self.temporary.keep());
+        Ok(())
+    }
+}
+
+/// The folder that `path` is to lie in, if there is one.
+fn writable_parent(path: &Path) -> io::Result<PathBuf> {
+    let folder = parent(path);
     match fs::metadata(&folder) {
-        Ok(metadata) if metadata.is_dir() => {}
+        Ok(metadata) if metadata.is_dir() => Ok(folder),
         Ok(_) => {
-            return Err(io::Error::new(
-                io::ErrorKind::NotADirectory,
-                format!("{} is not a folder", folder.display()),
-            ));
+            Err(io::Error::new(io::ErrorKind::NotADirectory, format!("{} is not a folder", folder.display())))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                format!("the folder {} does not exist; create it first", folder.display()),
-            ));
-        }
-        Err(error) => return Err(error),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("the folder {} does not exist; create it first", folder.display()),
+        )),
+        Err(error) => Err(error),
     }
-    let temporary = new_temporary(&folder).map_err(|error| {
-        io::Error::new(
-            error.kind(),
-            format!("no file can be made in the folder {}: {}", folder.display(), os_words(&error)),
-        )
-    })?;
-    let mut writer = BufWriter::with_capacity(BUFFER_BYTES, temporary);
-    write(Sink::File(&mut writer))?;
-    let temporary = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
-    if let Some(permissions) = existing {
-        temporary.as_file().set_permissions(permissions)?;
-    }
-    temporary.as_file().sync_all()?;
-    temporary.persist(&target).map_err(|error| error.error)?;
-    Ok(())
+}
+
+fn cannot_make(folder: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(
+        error.kind(),
+        format!("no file can be made in the folder {}: {}", folder.display(), os_words(error)),
+    )
 }
 
 fn new_temporary(folder: &Path) -> io::Result<tempfile::NamedTempFile<File>> {
