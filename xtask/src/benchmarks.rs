@@ -248,7 +248,8 @@ fn bounds(root: &Path) -> Result<String, String> {
         let names: Vec<&str> = lines.next().ok_or_else(|| format!("{file} is empty"))?.split('\t').collect();
         for line in lines {
             let cells: Vec<&str> = line.split('\t').collect();
-            let cell = |name: &str| names.iter().position(|n| *n == name).and_then(|at| cells.get(at)).copied();
+            let cell =
+                |name: &str| names.iter().position(|n| *n == name).and_then(|at| cells.get(at)).copied();
             let value = |name: &str| cell(name).and_then(|text| text.parse::<f64>().ok());
             let (Some(share), Some(ms)) = (value("peak_share"), value("median_ms")) else {
                 return Err(format!("{file}: a row without its share of peak: {line}"));

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use asmr::inference::Precision;
+use asmr::metadata::ShapeField;
 use asmr::network::{MAX_WIDTH, Modulator};
 use asmr::partition::{MAX_LEVELS, MIN_LEVELS, parse_bases};
-use asmr::metadata::ShapeField;
 use asmr::signal::{MAX_AXES, MAX_EXTENT, SampleType};
 use asmr_train::config::Preset;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -509,7 +509,9 @@ fn time(text: &str) -> Result<Duration, String> {
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
-    number(text.strip_suffix('s').unwrap_or(text), "a number of seconds, 0 or more", |x| (0.0..=1e9).contains(&x))
+    number(text.strip_suffix('s').unwrap_or(text), "a number of seconds, 0 or more", |x| {
+        (0.0..=1e9).contains(&x)
+    })
 }
 
 fn frames(text: &str) -> Result<FrameBounds, String> {
@@ -532,15 +534,17 @@ fn shape(text: &str) -> Result<Extents, String> {
         .ok()
         .filter(|e| (1..=MAX_AXES).contains(&e.len()) && e.iter().all(|e| (1..=MAX_EXTENT).contains(e)))
         .map(Extents)
-        .ok_or_else(|| format!("it must be 1 to {MAX_AXES} whole numbers above 0, slowest axis first, as in 108,256,256"))
+        .ok_or_else(|| {
+            format!("it must be 1 to {MAX_AXES} whole numbers above 0, slowest axis first, as in 108,256,256")
+        })
 }
 
 fn sample_type(text: &str) -> Result<SampleType, String> {
     use SampleType::{F32, F64, I8, I16, I32, U8, U16, U32};
     let all = [U8, I8, U16, I16, U32, I32, F32, F64];
-    all.into_iter().find(|t| t.name() == text).ok_or_else(|| {
-        format!("it must be one of {}", all.map(SampleType::name).join(", "))
-    })
+    all.into_iter()
+        .find(|t| t.name() == text)
+        .ok_or_else(|| format!("it must be one of {}", all.map(SampleType::name).join(", ")))
 }
 
 fn spacing(text: &str) -> Result<Distances, String> {

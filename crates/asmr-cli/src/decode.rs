@@ -7,7 +7,9 @@ use asmr::file::FileHeader;
 use asmr::inference::Request;
 use asmr::signal::{MAX_AXES, Media, SampleType, SignalInfo};
 use asmr::walk::Region;
-use asmr_media::{MediaError, NpyWriter, SliceWriter, create_signal, surface, write_mesh};
+use asmr_media::{
+    MediaError, NpyWriter, SURFACE_LEVEL, SliceWriter, create_signal, resampled_volume, surface, write_mesh,
+};
 use serde::Serialize;
 
 use crate::args::{Common, DecodeArgs, FrameBounds, Place, Ranges};
@@ -43,8 +45,8 @@ pub(crate) fn run(args: &DecodeArgs, common: &Common) -> Result<u8, Failure> {
     let info = output_info(&header.signal, &request, extents);
     let is_mesh = ["ply", "obj", "stl"].iter().any(|e| files::has_extension(&output, e));
     // A volume's .npy has its own values; of everything else, the network's.
-    let is_raw = is_mesh
-        || (files::has_extension(&output, "npy") && !matches!(header.signal.media, Media::Volume(_)));
+    let is_raw =
+        is_mesh || (files::has_extension(&output, "npy") && !matches!(header.signal.media, Media::Volume(_)));
     if is_mesh && !matches!(info.media, Media::Shape(_)) {
         return Err(Failure::usage(format!(
             "{} is a mesh's name, and {} is no shape; give another with -o",
@@ -69,7 +71,7 @@ pub(crate) fn run(args: &DecodeArgs, common: &Common) -> Result<u8, Failure> {
             }
             Ok(())
         })?;
-        let mesh = surface(&info, &values);
+        let mesh = surface(&info, &values, SURFACE_LEVEL)?;
         files::write_file(&output, || write_mesh(&output, &mesh))?;
         decoded
     } else {
@@ -147,7 +149,10 @@ fn output_info(signal: &SignalInfo, request: &Request, extents: Vec<usize>) -> S
         Media::Audio(audio) => audio.start += start[0],
         Media::Video(video) => video.first_frame += start[0],
         Media::Volume(volume) => {
-            asmr_media::cut_volume(volume, &info.extents, &start[..signal.extents.len()], request.thumbnail);
+            let axes = 0..signal.extents.len();
+            let first: Vec<f64> =
+                axes.clone().map(|axis| start[axis] as f64 + (factor(axis) - 1.0) / 2.0).collect();
+            *volume = resampled_volume(volume, &first, &axes.map(factor).collect::<Vec<_>>());
         }
         Media::Shape(shape) => {
             for axis in 0..3 {
@@ -227,4 +232,3 @@ fn with_npy(error: MediaError) -> Failure {
         other => other.into(),
     }
 }
-

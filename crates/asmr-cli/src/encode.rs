@@ -28,12 +28,12 @@ use crate::files;
 use crate::interrupt;
 use crate::partfile::PartFile;
 use crate::progress::Progress;
-use crate::resume::{self, Kept};
 use crate::quality::{self, QualityReport, quality_lines};
 use crate::report::{
-    ChunkReport, CostReport, NetworkReport, SignalReport, chunk_line, describe, duration, network_lines, print,
-    print_json, quote, rate_bpp, thousands,
+    ChunkReport, CostReport, NetworkReport, SignalReport, chunk_line, describe, duration, network_lines,
+    print, print_json, quote, rate_bpp, thousands,
 };
+use crate::resume::{self, Kept};
 
 /// Levels of the published protocol.
 const PAPER_LEVELS: usize = 4;
@@ -262,7 +262,11 @@ impl Job<'_> {
     }
 
     /// A network for each chunk.
-    fn sequence(&mut self, reader: &mut dyn SliceReader, kept: Option<Kept>) -> Result<Option<Done>, Failure> {
+    fn sequence(
+        &mut self,
+        reader: &mut dyn SliceReader,
+        kept: Option<Kept>,
+    ) -> Result<Option<Done>, Failure> {
         let n_chunks = self.header.n_chunks();
         let (mut part, mut checkpoint) = match kept {
             Some(Kept { checksums, checkpoint }) => {

@@ -14,8 +14,8 @@ use crate::error::{Failure, OK};
 use crate::files;
 use crate::quality::{self, QualityReport, quality_lines};
 use crate::report::{
-    ChunkReport, CostReport, NetworkReport, SignalReport, chunk_line, describe, network_lines, print, print_json,
-    rate_bpp, thousands,
+    ChunkReport, CostReport, NetworkReport, SignalReport, chunk_line, describe, network_lines, print,
+    print_json, rate_bpp, thousands,
 };
 
 /// Decoders made to time that.

@@ -85,7 +85,9 @@ pub(crate) fn unusable(path: &Path, error: &FileError) -> Failure {
     let shown = path.display();
     let sentence = match error {
         FileError::Sequence { n_chunks } => {
-            format!("{shown} holds {n_chunks} networks, one for each chunk of its signal, and this takes one; encode with --chunk")
+            format!(
+                "{shown} holds {n_chunks} networks, one for each chunk of its signal, and this takes one; encode with --chunk"
+            )
         }
         FileError::NotAsmr if is_picture_name(path) => {
             format!(
@@ -247,7 +249,9 @@ pub(crate) fn decode_samples(
             let n = info.n_values().and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
             let missing = n.saturating_sub(buffer.len());
             if buffer.try_reserve_exact(missing).is_err() {
-                return Err(Failure::usage(format!("there is not enough memory for the {n} values of this decode")));
+                return Err(Failure::usage(format!(
+                    "there is not enough memory for the {n} values of this decode"
+                )));
             }
             buffer.resize(n, 0.0);
             decoder.decode(request, buffer).map_err(|error| refused(&error))?;

@@ -11,7 +11,8 @@ use crate::args::{Common, InfoArgs};
 use crate::error::{Failure, OK};
 use crate::files::{open_asmr, unusable};
 use crate::report::{
-    ChunkReport, CostReport, NetworkReport, SignalReport, chunk_line, describe, network_lines, print, print_json, rate_bpp, thousands,
+    ChunkReport, CostReport, NetworkReport, SignalReport, chunk_line, describe, network_lines, print,
+    print_json, rate_bpp, thousands,
 };
 
 /// What is told about a file.

@@ -48,7 +48,8 @@ impl PartFile {
         }
         let path = part_path(output);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path);
-        let file = file.map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))?;
+        let file =
+            file.map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))?;
         let writer = AsmrWriter::new(file, header.clone()).map_err(|error| failed(&path, &error))?;
         Ok(Self { path, output: output.to_path_buf(), writer: Some(writer), is_kept: false })
     }
@@ -57,7 +58,8 @@ impl PartFile {
     pub(crate) fn resume(output: &Path, header: &FileHeader, checksums: &[u32]) -> Result<Self, Failure> {
         let path = part_path(output);
         let file = OpenOptions::new().read(true).write(true).open(&path);
-        let file = file.map_err(|error| Failure::usage(format!("cannot go on with {}: {error}", path.display())))?;
+        let file =
+            file.map_err(|error| Failure::usage(format!("cannot go on with {}: {error}", path.display())))?;
         let writer = AsmrWriter::resume(file, header.clone(), checksums).map_err(|error| {
             Failure::usage(format!(
                 "cannot go on with {}: {}; begin again without --resume",
@@ -114,7 +116,8 @@ impl PartFile {
             header.chunk_extent = covered;
         }
         let n_chunks = header.n_chunks();
-        let header = if n_chunks == 1 { FileHeader { network: header.chunk_config(0), ..header } } else { header };
+        let header =
+            if n_chunks == 1 { FileHeader { network: header.chunk_config(0), ..header } } else { header };
         let result = asmr_media::write_with_seek(&self.output, |file| {
             let mut shorter = AsmrWriter::new(BufWriter::new(file), header).map_err(std::io::Error::other)?;
             for chunk in 0..n_chunks {

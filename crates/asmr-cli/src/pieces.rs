@@ -27,17 +27,11 @@ pub(crate) struct Wanted {
 }
 
 /// Some decoded slices.
-pub(crate) struct Piece<'d> {
-    /// The chunk they belong to.
-    pub(crate) chunk: usize,
-    /// The place of the first in the chunk (of a thumbnail: in its own slices).
+pub(crate) struct Piece {
+    /// The place of the first in its chunk (of a thumbnail: in its own slices).
     pub(crate) first: u64,
     /// Their values.
     pub(crate) values: Samples,
-    /// The chunk's decoder.
-    pub(crate) decoder: &'d Decoder,
-    /// What was asked of it.
-    pub(crate) request: Request,
 }
 
 /// How long a decode took, without reading and writing.
@@ -78,7 +72,7 @@ pub(crate) fn output_extents<R: Read + Seek>(
 pub(crate) fn decode<R: Read + Seek>(
     reader: &mut AsmrReader<R>,
     wanted: &Wanted,
-    mut take: impl FnMut(Piece<'_>) -> Result<(), Failure>,
+    mut take: impl FnMut(Piece) -> Result<(), Failure>,
 ) -> Result<Times, Failure> {
     let header = reader.header().clone();
     let mut times = Times::default();
@@ -90,9 +84,9 @@ pub(crate) fn decode<R: Read + Seek>(
         if start >= end {
             continue;
         }
-        let network = reader
-            .network(chunk)
-            .map_err(|error| Failure::usage(format!("chunk {chunk} cannot be used: {}", files::file_error(&error))))?;
+        let network = reader.network(chunk).map_err(|error| {
+            Failure::usage(format!("chunk {chunk} cannot be used: {}", files::file_error(&error)))
+        })?;
         let clock = Instant::now();
         let decoder = Decoder::with_precision(&network, wanted.precision);
         times.prepare += clock.elapsed();
@@ -118,7 +112,7 @@ pub(crate) fn decode<R: Read + Seek>(
             };
             times.decode += clock.elapsed();
             let first = at / if partition.extents()[0] > 1 { wanted.request.thumbnail as u64 } else { 1 };
-            take(Piece { chunk, first, values, decoder: &decoder, request })?;
+            take(Piece { first, values })?;
             at = next;
         }
     }

@@ -8,7 +8,9 @@ use asmr::file::AsmrReader;
 use asmr::inference::{Precision, Request};
 use asmr::signal::{Media, SignalInfo};
 use asmr::walk::Region;
-use asmr_media::{Comparison, Scores, SliceReader, compare_meshes, read_mesh, surface};
+use asmr_media::{
+    Comparison, Limits, SURFACE_LEVEL, Scores, SliceReader, compare_meshes, read_mesh, surface,
+};
 use serde::Serialize;
 
 use crate::error::Failure;
@@ -97,9 +99,13 @@ pub(crate) fn measure<R: Read + Seek>(
             }
             Ok(())
         })?;
-        let scores = compare_meshes(&read_mesh(mesh, &asmr_media::Limits::default())?, &surface(info, &values), MESH_POINTS, 0);
-        report.chamfer = scores.as_ref().map(|scores| scores.chamfer);
-        report.normal_consistency = scores.as_ref().map(|scores| scores.normal_consistency);
+        let decoded = surface(info, &values, SURFACE_LEVEL)?;
+        // Nothing decoded is no surface to compare: the IoU has said so.
+        if !decoded.triangles.is_empty() {
+            let scores = compare_meshes(&read_mesh(mesh, &Limits::default())?, &decoded, MESH_POINTS, 0)?;
+            report.chamfer = Some(scores.chamfer);
+            report.normal_consistency = Some(scores.normal_consistency);
+        }
     }
     Ok(report)
 }
@@ -125,11 +131,7 @@ pub(crate) fn quality_lines(report: &QualityReport, info: &SignalInfo) -> String
     if let Some(normals) = report.normal_consistency {
         let _ = write!(text, ", normal consistency {normals:.4}");
     }
-    let unit = if info.media.is_plain() {
-        format!(" of {}", info.peak())
-    } else {
-        String::new()
-    };
+    let unit = if info.media.is_plain() { format!(" of {}", info.peak()) } else { String::new() };
     let _ = writeln!(text, ", largest error {}{unit}", report.max_abs_error);
     text
 }

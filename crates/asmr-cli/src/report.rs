@@ -5,9 +5,9 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use asmr::cost::Cost;
-use asmr::network::{Modulator, NetworkConfig};
 use asmr::file::FileHeader;
 use asmr::metadata::ShapeField;
+use asmr::network::{Modulator, NetworkConfig};
 use asmr::signal::{ColorType, Media, SampleType, SignalInfo, ValueRange};
 use serde::Serialize;
 
@@ -180,7 +180,9 @@ pub(crate) fn describe(info: &SignalInfo) -> String {
             format!("film, {color}, {:.3} frames/s", f64::from(video.rate[0]) / f64::from(video.rate[1]))
         }
         Media::Volume(volume) if volume.spacing.is_empty() => format!("volume, {color}"),
-        Media::Volume(volume) => format!("volume, {color}, spacing {} {}", times(&volume.spacing), volume.unit),
+        Media::Volume(volume) => {
+            format!("volume, {color}, spacing {} {}", times(&volume.spacing), volume.unit)
+        }
         Media::Shape(shape) => {
             let field = match shape.field {
                 ShapeField::Occupancy => "occupancy",

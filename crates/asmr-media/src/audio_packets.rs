@@ -99,7 +99,8 @@ impl PacketSource {
         if bits == 32 && channels == 2 {
             // The difference of two such channels has 33 bits, which the decoder drops one of.
             return Err(self.unusable(
-                "it is FLAC with two channels of 32 bits, which is not read; convert it to WAV first".to_owned(),
+                "it is FLAC with two channels of 32 bits, which is not read; convert it to WAV first"
+                    .to_owned(),
             ));
         }
         Ok(PacketHeader {
@@ -159,7 +160,10 @@ impl PacketSource {
     fn format_reader(&self) -> Result<Box<dyn FormatReader>, MediaError> {
         let section = Section::open(&self.path, self.start, self.end, !matches!(self.codec, Codec::Mp3(_)))
             .map_err(|error| MediaError::Read { path: self.path.clone(), error })?;
-        let stream = MediaSourceStream::new(Box::new(section), symphonia::core::io::MediaSourceStreamOptions::default());
+        let stream = MediaSourceStream::new(
+            Box::new(section),
+            symphonia::core::io::MediaSourceStreamOptions::default(),
+        );
         let options = FormatOptions::default();
         let reader: Result<Box<dyn FormatReader>, Error> = match self.codec {
             Codec::Flac => FlacReader::try_new(stream, options).map(|reader| Box::new(reader) as _),
@@ -253,7 +257,9 @@ impl Packets {
         };
         let Some(packet) = packet else {
             if self.decoder.finalize().verify_ok == Some(false) {
-                return Err(source.damaged("the checksum of its samples differs from the one it holds".to_owned()));
+                return Err(
+                    source.damaged("the checksum of its samples differs from the one it holds".to_owned())
+                );
             }
             return Ok(None);
         };
@@ -261,7 +267,9 @@ impl Packets {
         if let Some(expected) = self.expected
             && begins != expected
         {
-            return Err(source.damaged(format!("where sample {expected} should follow, there is sample {begins}")));
+            return Err(
+                source.damaged(format!("where sample {expected} should follow, there is sample {begins}"))
+            );
         }
         let parts = [packet.dur, packet.trim_start, packet.trim_end];
         self.expected = Some(parts.iter().fold(begins, |at, part| at.saturating_add_unsigned(part.get())));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use asmr::metadata::{Audio, AudioContainer, Media};
 use asmr::signal::{MAX_CHANNELS, MAX_EXTENT, SampleType, Samples, SignalInfo, ValueRange};
 
-use crate::audio_packets::{Packets, PacketSource};
+use crate::audio_packets::{PacketSource, Packets};
 use crate::audio_sniff::{AudioFormat, Flaw, check_mp3, check_ogg, recognise};
 use crate::audio_wav::WavLayout;
 use crate::error::MediaError;
@@ -164,7 +164,8 @@ impl Source {
         if !metadata.is_file() {
             return Err(MediaError::Unusable {
                 path: path.to_path_buf(),
-                problem: "it is a pipe or a device, and a recording is read twice; save it as a file first".to_owned(),
+                problem: "it is a pipe or a device, and a recording is read twice; save it as a file first"
+                    .to_owned(),
             });
         }
         let len = metadata.len();

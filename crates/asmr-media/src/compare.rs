@@ -114,7 +114,9 @@ impl Comparison {
             max_abs_error: self.max_abs_error,
             ssim: self.rows.and_then(RowSimilarity::finish),
             // Two empty shapes are the same.
-            iou: self.overlap.map(|(both, either)| if either == 0 { 1.0 } else { both as f64 / either as f64 }),
+            iou: self
+                .overlap
+                .map(|(both, either)| if either == 0 { 1.0 } else { both as f64 / either as f64 }),
             seam_db: self.seams.and_then(|seams| seams.finish()),
             ..Scores::default()
         };

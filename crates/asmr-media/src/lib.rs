@@ -12,6 +12,8 @@
 //! * [`is_video`] recognises films, [`open_video`] and [`create_video`] read and write them frame by frame, and
 //!   [`VideoComparison`] compares two of them.
 //! * [`write_npy`] writes any array of floats (volumes, audio, video, unclipped network outputs).
+//! * [`open_volume`] reads NIfTI-1, `.npy`, `.npz`, Zarr and plain values slice by slice, [`create_volume`] writes them;
+//!   [`resampled_volume`] keeps world coordinates right when a part is cut out.
 //! * [`write_atomically`] is for every other file a program makes: the file is there whole, or not at all.
 //! * [`read_mesh`] and [`write_mesh`] read and write triangle meshes, [`voxelise`] makes a grid of one, [`surface`] a mesh
 //!   of a grid; [`iou`] and [`compare_meshes`] compare shapes.
@@ -27,36 +29,48 @@ mod audio_read;
 mod audio_sniff;
 mod audio_wav;
 mod audio_write;
+mod compare;
 mod complete;
 mod error;
 mod ffmpeg;
 mod ffmpeg_write;
 mod image_read;
 mod image_write;
+mod linear;
+mod linear_write;
 mod mesh;
 mod mesh_metrics;
 mod mesh_read;
 mod metrics;
+mod nifti;
 mod npy;
+mod npy_read;
+mod open;
 mod picture_rows;
 mod picture_rows_write;
+mod raw;
 mod spool;
 mod stream;
+mod surface;
+mod triangles;
 mod video_metrics;
 mod video_read;
 mod video_write;
-mod surface;
-mod triangles;
+mod volume;
 mod voxelise;
 mod winding;
 mod write;
 mod y4m;
 mod ycbcr;
+mod zarr;
+mod zarr_codec;
+mod zarr_write;
 
 pub use audio_metrics::{AudioComparison, AudioScores};
 pub use audio_read::{AudioPart, AudioReader, open_audio, open_audio_frames};
 pub use audio_sniff::is_audio;
 pub use audio_write::create_audio;
+pub use compare::{Comparison, Scores};
 pub use error::MediaError;
 pub use image_read::{Limits, read_image, read_image_from};
 pub use image_write::{JPEG_QUALITY, PictureFormat, check_writable, write_image};
@@ -66,15 +80,17 @@ pub use mesh_read::{is_mesh, read_mesh};
 pub use metrics::{
     MetricError, largest_difference, max_abs_error, mse, psnr_db, psnr_db_of_mse, squared_error, ssim,
 };
-pub use npy::write_npy;
+pub use npy::{NpyWriter, write_npy};
+pub use open::{Kind, Opened, ReadOptions, create_signal, open_signal, recognise, reopen_signal};
 pub use picture_rows::open_picture;
 pub use picture_rows_write::create_picture;
 pub use spool::{Held, Spool, hold};
 pub use stream::{MemoryReader, SliceReader, SliceWriter};
+pub use surface::{SURFACE_LEVEL, surface};
 pub use video_metrics::{VideoComparison, VideoScores};
 pub use video_read::{FrameRange, is_video, open_video};
 pub use video_write::{check_video_writable, create_video};
-pub use surface::{SURFACE_LEVEL, surface};
+pub use volume::{VolumeOptions, create_volume, open_volume, resampled_volume, volume_kind};
 pub use voxelise::{ShapeNotes, ShapeOptions, ShapeReader, voxelise};
 pub use winding::winding_number;
-pub use write::write_atomically;
+pub use write::{write_atomically, write_with_seek};

@@ -3,14 +3,15 @@
 use std::io;
 use std::path::Path;
 
-use asmr::metadata::{Media, ShapeField, Shape, VolumeContainer};
+use asmr::metadata::{Media, Shape, ShapeField, VolumeContainer};
 use asmr::signal::{SampleType, SignalInfo};
 
 use crate::error::MediaError;
 use crate::stream::{SliceReader, SliceWriter};
 use crate::{
-    AudioPart, FrameRange, Limits, ShapeOptions, ShapeReader, VolumeOptions, create_audio, create_picture, create_video,
-    create_volume, is_audio, is_mesh, is_video, open_audio, open_audio_frames, open_picture, open_video, open_volume, volume_kind,
+    AudioPart, FrameRange, Limits, ShapeNotes, ShapeOptions, ShapeReader, VolumeOptions, create_audio,
+    create_picture, create_video, create_volume, is_audio, is_mesh, is_video, open_audio, open_audio_frames,
+    open_picture, open_video, open_volume, volume_kind,
 };
 
 /// What a file holds.
@@ -93,7 +94,7 @@ pub fn recognise(path: &Path, options: &ReadOptions) -> Result<Kind, MediaError>
     if is_audio(path).map_err(unreadable)? {
         return Ok(Kind::Audio);
     }
-    if is_mesh(path).map_err(unreadable)? {
+    if is_mesh(path) {
         return Ok(Kind::Shape);
     }
     // Anything else is tried as a picture, whose reader says best what it is not.
@@ -111,11 +112,10 @@ pub fn open_signal(path: &Path, options: &ReadOptions) -> Result<Opened, MediaEr
     let reader: Box<dyn SliceReader> = match kind {
         Kind::Picture => open_picture(path, &options.limits)?,
         Kind::Audio => {
-            let part =
-                AudioPart { start_s: options.start_s.unwrap_or(0.0), duration_s: options.duration_s };
+            let part = AudioPart { start_s: options.start_s.unwrap_or(0.0), duration_s: options.duration_s };
             Box::new(open_audio(path, &part)?)
         }
-        Kind::Video => open_video(path, &options.frames.clone().unwrap_or_default())?,
+        Kind::Video => open_video(path, &options.frames.clone().unwrap_or_default(), &options.limits)?,
         Kind::Volume => {
             let volume = VolumeOptions {
                 shape: options.shape.clone(),
@@ -123,19 +123,31 @@ pub fn open_signal(path: &Path, options: &ReadOptions) -> Result<Opened, MediaEr
                 big_endian: options.big_endian,
                 spacing: options.spacing.clone(),
                 array: options.array.clone(),
+                ..VolumeOptions::default()
             };
-            open_volume(path, &volume)?
+            open_volume(path, &volume, &options.limits)?
         }
         Kind::Shape => {
             let mut shape = ShapeOptions::default();
             shape.resolution = options.resolution.unwrap_or(shape.resolution);
             shape.field = options.field.unwrap_or(shape.field);
-            let (reader, note) = ShapeReader::open(path, &shape, &options.limits)?;
-            notes.extend(note);
+            let reader = ShapeReader::open(path, &shape, &options.limits)?;
+            notes.extend(shape_note(reader.notes()));
             Box::new(reader)
         }
     };
     Ok(Opened { kind, reader, notes })
+}
+
+/// What should be said about a mesh's inside.
+fn shape_note(notes: &ShapeNotes) -> Option<String> {
+    if !notes.is_closed {
+        return Some(format!(
+            "the mesh is open ({} edges have one triangle), so its inside is a guess: where its generalised winding number is 0.5 or more",
+            notes.edges.n_boundary
+        ));
+    }
+    notes.was_inverted.then(|| "the mesh's triangles look inwards, so they were all turned around".to_owned())
 }
 
 /// An opened signal.
@@ -214,7 +226,8 @@ fn check_options(path: &Path, kind: Kind, options: &ReadOptions) -> Result<(), M
     if options.shape.is_some() != options.dtype.is_some() {
         return Err(MediaError::Unusable {
             path: path.to_path_buf(),
-            problem: "plain values need both --shape and --dtype, as in --shape 108,256,256 --dtype i16".to_owned(),
+            problem: "plain values need both --shape and --dtype, as in --shape 108,256,256 --dtype i16"
+                .to_owned(),
         });
     }
     Ok(())
@@ -234,7 +247,10 @@ pub fn create_signal(path: &Path, info: &SignalInfo) -> Result<Box<dyn SliceWrit
             path: path.to_path_buf(),
             problem: "a shape is written as a whole".to_owned(),
         }),
-        Media::Plain if info.color.is_none() && info.extents.len() != 2 => create_volume(path, info),
-        Media::Plain => create_picture(path, info),
+        // Arrays of one to four channels on two axes are pictures too.
+        Media::Plain if info.extents.len() == 2 && info.channels <= 4 && info.value_range.is_none() => {
+            create_picture(path, info)
+        }
+        Media::Plain => create_volume(path, info),
     }
 }

@@ -8,8 +8,8 @@ use crate::error::MediaError;
 
 const BUFFER_BYTES: usize = 1 << 18;
 
-/// Something an encoder can write into and go back in.
-pub(crate) trait WriteSeek: Write + Seek {}
+/// Something that can be written into and gone back in.
+pub trait WriteSeek: Write + Seek {}
 impl<T: Write + Seek> WriteSeek for T {}
 
 /// Where a write ends up.
@@ -46,6 +46,22 @@ where
     write_to_sink(path, |sink| match sink {
         Sink::File(mut file) => write(&mut file),
         Sink::Stream(stream) => write(stream),
+    })
+}
+
+/// [`write_atomically`] for writers that go back in what they wrote. A pipe or a device is refused.
+///
+/// # Errors
+/// As [`write_atomically`].
+pub fn write_with_seek<F>(path: &Path, write: F) -> Result<(), MediaError>
+where
+    F: FnOnce(&mut dyn WriteSeek) -> io::Result<()>,
+{
+    write_to_sink(path, |sink| match sink {
+        Sink::File(file) => write(file),
+        Sink::Stream(_) => {
+            Err(io::Error::new(io::ErrorKind::NotSeekable, "a pipe or a device only goes forward"))
+        }
     })
 }
 

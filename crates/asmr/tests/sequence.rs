@@ -213,7 +213,8 @@ fn metadata_comes_back() {
         let partition = Partition::new(&extents, &bases).unwrap();
         let config =
             NetworkConfig { partition, channels, width: 4, omega_0: 30.0, modulator: Modulator::Table };
-        let signal = SignalInfo { value_range, media, ..SignalInfo::plain(extents, channels, sample_type, color) };
+        let signal =
+            SignalInfo { value_range, media, ..SignalInfo::plain(extents, channels, sample_type, color) };
         let file = AsmrFile { signal, network: Network::init(config, 1, 1.0).unwrap(), fit: None };
         let bytes = file.to_bytes().unwrap();
         assert_eq!(bytes[8], 2);
@@ -240,7 +241,10 @@ fn contradicting_metadata_is_refused() {
         info(vec![3, 3, 3], SampleType::U8, Media::Video(Video { rate: [25, 1], first_frame: 0 })),
         SignalInfo { value_range: Some([0.0, 300.0].into()), ..info(vec![3], SampleType::U8, Media::Plain) },
         SignalInfo { value_range: None, ..info(vec![3], SampleType::I16, Media::Plain) },
-        SignalInfo { value_range: Some([f64::NAN, 1.0].into()), ..info(vec![3], SampleType::F32, Media::Plain) },
+        SignalInfo {
+            value_range: Some([f64::NAN, 1.0].into()),
+            ..info(vec![3], SampleType::F32, Media::Plain)
+        },
         SignalInfo { value_range: Some([1.0, 1.0].into()), ..info(vec![3], SampleType::F32, Media::Plain) },
     ];
     for info in &refused {
@@ -253,7 +257,8 @@ fn contradicting_metadata_is_refused() {
 #[test]
 fn version_1_has_no_metadata() {
     let partition = Partition::new(&[4], &[vec![2, 2]]).unwrap();
-    let config = NetworkConfig { partition, channels: 1, width: 2, omega_0: 30.0, modulator: Modulator::Linear };
+    let config =
+        NetworkConfig { partition, channels: 1, width: 2, omega_0: 30.0, modulator: Modulator::Linear };
     let network = Network::init(config, 1, 1.0).unwrap();
     let file = AsmrFile { signal: SignalInfo::plain(vec![4], 1, SampleType::F32, None), network, fit: None };
     let bytes = file.to_bytes().unwrap();
