@@ -14,8 +14,8 @@ use crate::metrics::{largest_difference, psnr_db_of_mse};
 const WINDOW: usize = 2048;
 /// Samples from one frame to the next.
 const HOP: usize = 512;
-/// Power below which spectra count as silent: about the noise of rounding to 17 bits, which in one bin of a frame is
-/// 6e-11 · 768 / 4.
+/// Power below which spectra count as silent: the noise of rounding to 20 or 21 bits (rounding to steps of Δ gives a bin
+/// Δ² / 12 · Σ w², and the window's squares sum up to 768).
 const POWER_FLOOR: f64 = 1e-10;
 
 /// How close a decoded recording is to its original.
