@@ -65,7 +65,7 @@ pub(crate) fn run(args: &DecodeArgs, common: &Common) -> Result<u8, Failure> {
     };
     let decoded = if is_mesh {
         let mut values = Vec::new();
-        let decoded = pieces::decode(&mut reader, &wanted, |piece| {
+        let decoded = pieces::decode(&mut reader, &args.input, &wanted, |piece| {
             if let asmr::signal::Samples::F32(piece) = piece.values {
                 values.extend(piece);
             }
@@ -80,7 +80,8 @@ pub(crate) fn run(args: &DecodeArgs, common: &Common) -> Result<u8, Failure> {
         } else {
             create_signal(&output, &info).map_err(with_npy)?
         };
-        let decoded = pieces::decode(&mut reader, &wanted, |piece| Ok(writer.write(&piece.values)?))?;
+        let decoded =
+            pieces::decode(&mut reader, &args.input, &wanted, |piece| Ok(writer.write(&piece.values)?))?;
         files::write_file(&output, || writer.finish())?;
         decoded
     };

@@ -401,7 +401,8 @@ fn measure(args: &EncodeArgs, output: &Path) -> Result<(QualityReport, FileHeade
     let mut back = files::open_asmr(output)?;
     let header = back.header().clone();
     let mut original = reopen_signal(&args.input, &header.signal, &Limits::default())?;
-    let quality = quality::measure(&mut back, original.reader.as_mut(), Some(&args.input), Precision::F32)?;
+    let quality =
+        quality::measure(&mut back, output, original.reader.as_mut(), Some(&args.input), Precision::F32)?;
     Ok((quality, header, back.n_bytes()))
 }
 

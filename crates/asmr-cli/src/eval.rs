@@ -57,7 +57,8 @@ pub(crate) fn run(args: &EvalArgs, common: &Common) -> Result<u8, Failure> {
     let mut opened = reopen_signal(&args.original, &header.signal, &Limits::default())?;
     check_same(args, &header.signal, opened.reader.info())?;
     let precision = args.precision.into();
-    let scores = quality::measure(&mut reader, opened.reader.as_mut(), Some(&args.original), precision)?;
+    let scores =
+        quality::measure(&mut reader, &args.input, opened.reader.as_mut(), Some(&args.original), precision)?;
     drop(opened);
     let (mut decode_ms, mut prepare_ms) = (0.0, 0.0);
     for chunk in 0..header.n_chunks() {

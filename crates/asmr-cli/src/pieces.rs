@@ -1,6 +1,7 @@
 //! Decoding a file piece by piece along the slowest axis, with the memory of one network and one piece.
 
 use std::io::{Read, Seek};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use asmr::file::AsmrReader;
@@ -68,9 +69,10 @@ pub(crate) fn output_extents<R: Read + Seek>(
     Ok(extents)
 }
 
-/// Decodes what is wanted, chunk after chunk and piece after piece in order.
+/// Decodes what is wanted, chunk after chunk and piece after piece in order. `path` is for messages.
 pub(crate) fn decode<R: Read + Seek>(
     reader: &mut AsmrReader<R>,
+    path: &Path,
     wanted: &Wanted,
     mut take: impl FnMut(Piece) -> Result<(), Failure>,
 ) -> Result<Times, Failure> {
@@ -84,9 +86,7 @@ pub(crate) fn decode<R: Read + Seek>(
         if start >= end {
             continue;
         }
-        let network = reader.network(chunk).map_err(|error| {
-            Failure::usage(format!("chunk {chunk} cannot be used: {}", files::file_error(&error)))
-        })?;
+        let network = reader.network(chunk).map_err(|error| files::unusable(path, &error))?;
         let clock = Instant::now();
         let decoder = Decoder::with_precision(&network, wanted.precision);
         times.prepare += clock.elapsed();

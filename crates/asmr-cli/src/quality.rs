@@ -72,6 +72,7 @@ impl QualityReport {
 /// mesh's file is given.
 pub(crate) fn measure<R: Read + Seek>(
     reader: &mut AsmrReader<R>,
+    path: &Path,
     original: &mut dyn SliceReader,
     mesh: Option<&Path>,
     precision: Precision,
@@ -85,7 +86,7 @@ pub(crate) fn measure<R: Read + Seek>(
     let request = Request { region: Region::whole(&info.extents), thumbnail: 1 };
     let wanted = Wanted { request, raw: false, precision };
     let slice = info.slice_values();
-    pieces::decode(reader, &wanted, |piece| {
+    pieces::decode(reader, path, &wanted, |piece| {
         let expected = original.read(piece.values.len() / slice)?;
         comparison.push(&expected, &piece.values, piece.first);
         Ok(())
@@ -93,7 +94,7 @@ pub(crate) fn measure<R: Read + Seek>(
     let mut report = QualityReport::new(&comparison.finish());
     if let (Media::Shape(_), Some(mesh)) = (&info.media, mesh) {
         let mut values = Vec::new();
-        pieces::decode(reader, &Wanted { raw: true, ..wanted }, |piece| {
+        pieces::decode(reader, path, &Wanted { raw: true, ..wanted }, |piece| {
             if let asmr::signal::Samples::F32(piece) = piece.values {
                 values.extend(piece);
             }

@@ -16,7 +16,8 @@ fn fixture(name: &str) -> Vec<u8> {
 fn written(name: &str, n: usize) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
-    let samples = Samples::I16((0..n).map(|i| ((i as f64 * 0.1).sin() * 9000.0) as i16 + (i % 7) as i16).collect());
+    let samples =
+        Samples::I16((0..n).map(|i| ((i as f64 * 0.1).sin() * 9000.0) as i16 + (i % 7) as i16).collect());
     let info = SignalInfo {
         extents: vec![n],
         channels: 1,
@@ -110,7 +111,11 @@ fn wav_headers_that_lie() {
     let mut endless = b"RIFF\0\0\0\0WAVE".to_vec();
     endless.extend(b"none\0\0\0\0".repeat(5000));
     let cases = [
-        ("data shorter than promised", wav(&format(1, 1, 8000, 2, 16), 66, &data), "promises 66 bytes of samples, and 64"),
+        (
+            "data shorter than promised",
+            wav(&format(1, 1, 8000, 2, 16), 66, &data),
+            "promises 66 bytes of samples, and 64",
+        ),
         ("data of 4 GiB", wav(&format(1, 1, 8000, 2, 16), u32::MAX - 1, &data), "promises 4294967294 bytes"),
         ("half a sample", wav(&format(1, 1, 8000, 2, 16), 63, &data), "no whole number of 2"),
         ("no samples", wav(&format(1, 1, 8000, 2, 16), 0, &[]), "holds no samples"),
@@ -127,13 +132,21 @@ fn wav_headers_that_lie() {
         ("A-law", wav(&format(6, 1, 8000, 1, 8), 64, &data), "A-law"),
         ("MP3 in WAV", wav(&format(0x55, 1, 8000, 1, 0), 64, &data), "MP3"),
         ("a maker's own format", extensible(&[9; 16]), "a format of their own maker"),
-        ("an extension that ends early", wav(&format(0xFFFE, 1, 8000, 2, 16), 64, &data), "a format of their own maker"),
+        (
+            "an extension that ends early",
+            wav(&format(0xFFFE, 1, 8000, 2, 16), 64, &data),
+            "a format of their own maker",
+        ),
         ("a short format chunk", wav(&[1, 0, 1, 0], 64, &data), "its format chunk has 4 bytes"),
         ("samples before the format", late, "before the chunk that tells"),
         ("only a header", b"RIFF\0\0\0\0WAVE".to_vec(), "no data chunk"),
         ("an endless chain of chunks", endless, "still no samples"),
         ("a chunk of 4 GiB", b"RIFF\0\0\0\0WAVEjunk\xFF\xFF\xFF\xFF12".to_vec(), "no data chunk"),
-        ("RF64", b"RF64\xFF\xFF\xFF\xFFWAVEds64".to_vec(), "RF64, the WAV of more than 4 GiB, which is not read"),
+        (
+            "RF64",
+            b"RF64\xFF\xFF\xFF\xFFWAVEds64".to_vec(),
+            "RF64, the WAV of more than 4 GiB, which is not read",
+        ),
         ("AIFF", b"FORM\0\0\0\x04AIFFCOMM".to_vec(), "AIFF, which is not read"),
     ];
     for (attack, bytes, words) in &cases {
@@ -167,7 +180,8 @@ fn values_that_are_not_finite_are_named() {
 #[test]
 fn parts_outside_of_the_recording() {
     let folder = Folder::new();
-    let files = [written("a.wav", 3000), written("a.flac", 3000), fixture("mono-16k.mp3"), fixture("mono.ogg")];
+    let files =
+        [written("a.wav", 3000), written("a.flac", 3000), fixture("mono-16k.mp3"), fixture("mono.ogg")];
     let mut n_cases = 0;
     for bytes in &files {
         let path = folder.file(bytes);
