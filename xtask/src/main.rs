@@ -12,6 +12,7 @@ mod house;
 mod licences;
 mod readme;
 mod results;
+mod signals;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,6 +28,7 @@ tasks:
   readme           check that the README's tables are those of results/
   readme --write   bring the README's tables up to date
   results NAME     encode test pictures (ASMR_DATA) and write results/VERSION/NAME.tsv
+  results signals [NAME]   encode signals of every kind, or those whose name contains NAME
   bench            time decodes and fits beside PyTorch (installed below target/) and write results/VERSION/bench-*.tsv;
                    bench --help lists its options
   benchmarks       check that docs/BENCHMARKS.md is what results/ gives
@@ -54,6 +56,8 @@ fn main() -> ExitCode {
         ["benchmarks", "--write"] => benchmarks::write(&root()).map(|changed| {
             println!("docs/BENCHMARKS.md {}", if changed { "updated" } else { "was up to date" });
         }),
+        ["results", "signals"] => signals::run(&root(), ""),
+        ["results", "signals", only] => signals::run(&root(), only),
         ["results", name] => results::run(&root(), name),
         _ => {
             eprintln!("{USAGE}");

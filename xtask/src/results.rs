@@ -212,7 +212,7 @@ fn precisions(root: &Path, pictures: &[PathBuf], asmr: &Path, file: &Path) -> Re
 }
 
 /// Runs a command and gives its standard output.
-fn run_command(command: &mut Command) -> Result<String, String> {
+pub(crate) fn run_command(command: &mut Command) -> Result<String, String> {
     let output = command.output().map_err(|e| format!("cannot run {command:?}: {e}"))?;
     if !output.status.success() {
         return Err(format!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr)));
@@ -222,7 +222,7 @@ fn run_command(command: &mut Command) -> Result<String, String> {
 
 /// The value of a key of the command's own JSON object, as its text without white space. (The object is flat for
 /// all keys asked for here, and no value contains a key's name in quotes.)
-fn value(json: &str, key: &str) -> Result<String, String> {
+pub(crate) fn value(json: &str, key: &str) -> Result<String, String> {
     let missing = || format!("no {key} in {json}");
     let after = json.split_once(&format!("\"{key}\":")).ok_or_else(missing)?.1.trim_start();
     let mut depth = 0;
@@ -240,7 +240,7 @@ fn value(json: &str, key: &str) -> Result<String, String> {
     Ok(after[..end].split_whitespace().collect())
 }
 
-fn commit(root: &Path) -> String {
+pub(crate) fn commit(root: &Path) -> String {
     let git = |arguments: &[&str]| {
         let output = Command::new("git").args(arguments).current_dir(root).output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
@@ -253,7 +253,7 @@ fn commit(root: &Path) -> String {
     if changed { format!("{hash} with changes") } else { hash }
 }
 
-fn machine() -> String {
+pub(crate) fn machine() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info
         .lines()

@@ -65,6 +65,8 @@ struct EncodeReport<'a> {
     steps: u32,
     step_ms: f64,
     elapsed_s: f64,
+    /// Samples visited per second of this run.
+    fit_msamples_per_s: f64,
     ending: &'static str,
     recoveries: u32,
     target_psnr_db: Option<f64>,
@@ -114,13 +116,24 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
     check_storable(&header, &output)?;
 
     let time = chunk_time.map(|time| time.saturating_sub(trial_time).max(time / 2));
-    let mut job = Job { args, common, config, header, time, output: &output, kept: Cell::new(false) };
+    let mut job = Job {
+        args,
+        common,
+        config,
+        header,
+        time,
+        output: &output,
+        kept: Cell::new(false),
+        visited: Cell::new((0, 0.0)),
+    };
     let Some(done) = job.run(reader.as_mut())? else {
         say("interrupted before the first step was done; nothing was written");
         return Ok(INTERRUPTED);
     };
     drop(reader);
-    let Job { config, .. } = job;
+    let Job { config, visited, .. } = job;
+    let (n_visited, seconds) = visited.get();
+    let fit_msamples_per_s = n_visited as f64 / seconds / 1e6;
 
     // From here on: what a reader of that file gets.
     let (quality, back, n_bytes) = measure(args, &output)?;
@@ -142,6 +155,7 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
         steps: done.steps,
         step_ms: done.step_ms,
         elapsed_s: done.elapsed_s,
+        fit_msamples_per_s,
         ending: ending_name(done.ending),
         recoveries: done.recoveries,
         target_psnr_db: args.psnr,
@@ -201,6 +215,8 @@ struct Job<'a> {
     output: &'a Path,
     /// Whether the state was kept on the disk, by this run or by the one that it goes on from.
     kept: Cell<bool>,
+    /// Samples that this run's fits visited, and the seconds they took.
+    visited: Cell<(u64, f64)>,
 }
 
 /// How the fits went, all chunks together.
@@ -372,7 +388,9 @@ impl Job<'_> {
                     Err(error) => break Err(failed(error)),
                 }
             };
-            progress.finish();
+            let (n_visited, seconds) = self.visited.get();
+            let (n, time) = progress.finish();
+            self.visited.set((n_visited + n, seconds + time.as_secs_f64()));
             ending
         })?;
         if ending == Ending::Stopped && self.is_kept() {

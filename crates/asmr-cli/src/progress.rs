@@ -111,10 +111,11 @@ impl Progress {
         )
     }
 
-    /// Takes the bar away.
-    pub(crate) fn finish(self) {
+    /// Takes the bar away; tells how many samples were visited, and in what time.
+    pub(crate) fn finish(self) -> (u64, Duration) {
         if let Some(bar) = self.bar {
             bar.finish_and_clear();
         }
+        (self.n_samples, self.start.elapsed())
     }
 }
