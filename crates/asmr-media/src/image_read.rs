@@ -139,6 +139,10 @@ pub(crate) fn recognise<R: BufRead + Seek>(
         return Err(unknown("the file is empty".to_string()));
     }
     let is_tga = name.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tga"));
+    // A TIFF of more than 4 GiB has a signature of its own, which the crate does not know.
+    if start.starts_with(b"II+\0") || start.starts_with(b"MM\0+") {
+        return Ok((ImageFormat::Tiff, start));
+    }
     match image::guess_format(&start) {
         Ok(format) if format_name(format).is_empty() => {
             Err(unknown(format!("its content looks like {format:?}, which is not read")))

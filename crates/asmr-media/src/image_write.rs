@@ -41,7 +41,7 @@ pub enum PictureFormat {
     Jpeg,
     /// WebP, lossless.
     WebP,
-    /// TIFF, uncompressed; above 4 GiB a BigTIFF.
+    /// TIFF, uncompressed; above 4 GiB a `BigTIFF`.
     Tiff,
     /// Windows bitmap.
     Bmp,

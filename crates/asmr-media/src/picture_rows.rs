@@ -230,11 +230,15 @@ impl SliceReader for PnmRows {
         match &mut samples {
             Samples::U8(values) if self.max_value != 255 => {
                 let factor = 255.0 / self.max_value as f32;
-                values.iter_mut().for_each(|v| *v = (f32::from(*v) * factor).round() as u8);
+                for v in values {
+                    *v = (f32::from(*v) * factor).round() as u8;
+                }
             }
             Samples::U16(values) if self.max_value != 65535 => {
                 let factor = 65535.0 / self.max_value as f32;
-                values.iter_mut().for_each(|v| *v = (f32::from(*v) * factor).round() as u16);
+                for v in values {
+                    *v = (f32::from(*v) * factor).round() as u16;
+                }
             }
             _ => {}
         }

@@ -164,10 +164,10 @@ struct Bricks {
     row_bytes: usize,
     brick_rows: usize,
     brick_row_bytes: usize,
-    /// Bricks side by side, bricks below one another in a plane, and all bricks.
+    /// Bricks side by side, and below one another in a plane.
     n_across: usize,
     n_down: usize,
-    n_bricks: u64,
+    n_planes: u64,
 }
 
 impl Bricks {
@@ -194,7 +194,7 @@ impl Bricks {
             brick_row_bytes: brick_columns * sample_bytes,
             n_across,
             n_down,
-            n_bricks: n_planes * n_across as u64 * n_down as u64,
+            n_planes,
         }
     }
 
@@ -203,7 +203,7 @@ impl Bricks {
     }
 
     fn n_bytes(&self) -> u64 {
-        self.n_bricks * self.brick_bytes() as u64
+        self.n_planes * self.n_down as u64 * self.n_across as u64 * self.brick_bytes() as u64
     }
 
     /// Slices to copy at once: about [`PIECE_BYTES`] of them, and whole bricks.

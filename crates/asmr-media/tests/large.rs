@@ -4,10 +4,10 @@ use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
-use asmr::signal::{ColorType, SampleType, Samples, Signal, SignalInfo, Source as _, ValueRange};
+use asmr::signal::{ColorType, SampleType, Samples, Signal, SignalInfo};
 use asmr_media::{
-    Held, Limits, MediaError, MemoryReader, PictureFormat, SliceReader, Spool, create_picture, hold,
-    open_picture, read_image, write_image,
+    Limits, MediaError, MemoryReader, PictureFormat, SliceReader, create_picture, open_picture, read_image,
+    write_image,
 };
 use image::{ExtendedColorType, ImageFormat};
 use tiff::encoder::{Compression, Predictor, TiffEncoder, colortype};
@@ -63,6 +63,7 @@ fn assert_same(path: &Path, what: &str) -> bool {
         }
         (Err(rows), Err(whole)) => {
             assert_eq!(rows.to_string(), whole.to_string(), "{what}");
+            println!("{what}: {whole}");
             false
         }
         (rows, whole) => {
@@ -122,7 +123,8 @@ fn tiff(tags: &[(u16, Vec<u32>)], chunks: &[Vec<u8>], tiled: bool) -> Vec<u8> {
     for (tag, values) in &tags {
         let values_bytes: Vec<u8> = values.iter().flat_map(|v| v.to_be_bytes()).collect();
         entries.extend(tag.to_be_bytes());
-        entries.extend(4u16.to_be_bytes());
+        // All numbers of 32 bits, but the kind of an extra channel, which must be of 16.
+        entries.extend(if *tag == 338 { 3u16 } else { 4 }.to_be_bytes());
         entries.extend((values.len() as u32).to_be_bytes());
         if values.len() == 1 {
             entries.extend(values_bytes);
@@ -188,7 +190,9 @@ fn foreign_files() -> Vec<(String, Vec<u8>)> {
         ]
     };
     let with = |mut tags: Vec<(u16, Vec<u32>)>, more: &[(u16, u32)]| {
-        tags.extend(more.iter().map(|&(tag, value)| (tag, vec![value])));
+        tags.extend(
+            more.iter().map(|&(tag, value)| (tag, vec![if tag == 338 { value << 16 } else { value }])),
+        );
         tags
     };
     let tiles = [noise(16 * 16 * 3), noise(16 * 16 * 3), noise(16 * 16 * 3 + 5)[5..].to_vec()];
@@ -286,7 +290,7 @@ fn by_rows_is_read_image_for_every_format_color_and_depth() {
         if read { n_read += 1 } else { n_refused += 1 }
     }
     // Refused: no columns, a strip too few, floats, two that are no pictures.
-    assert_eq!((n_read, n_refused), (27, 5));
+    assert_eq!((n_read, n_refused), (25, 5));
 }
 
 #[test]
@@ -376,9 +380,14 @@ fn cut_and_changed_files_are_refused_as_by_read_image() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as usize % n
     };
+    // A new file each time: some file systems wait for the disk when one is truncated and written anew.
+    let replace = |bytes: &[u8]| {
+        let _ = fs::remove_file(&path);
+        fs::write(&path, bytes).unwrap();
+    };
     for (name, bytes) in &files {
         for n in (0..bytes.len()).step_by(bytes.len() / 60 + 1) {
-            fs::write(&path, &bytes[..n]).unwrap();
+            replace(&bytes[..n]);
             n_cut_read +=
                 usize::from(assert_same(&path, &format!("{name} cut to {n} of {} bytes", bytes.len())));
             n_cut += 1;
@@ -389,7 +398,7 @@ fn cut_and_changed_files_are_refused_as_by_read_image() {
                 let reach = if round % 2 == 0 { changed.len() } else { changed.len().min(64) };
                 let at = random(reach);
                 changed[at] = random(256) as u8;
-                fs::write(&path, &changed).unwrap();
+                replace(&changed);
                 let small = Limits { max_alloc_bytes: 1 << 20, ..Limits::default() };
                 // A header that claims too much may be one that is read by rows.
                 if !matches!(read_image(&path, &small), Err(MediaError::TooLarge { .. })) {
@@ -454,7 +463,7 @@ fn written_by_rows_is_written_whole_for_every_format_color_and_depth() {
         let format = PictureFormat::from_path(&whole).unwrap();
         for color in COLORS {
             for sample_type in [SampleType::U8, SampleType::U16] {
-                for (n_rows, n_columns) in [(13, 37), (1, 1), (1500, 701)] {
+                for (n_rows, n_columns) in [(13, 37), (1, 1), (500, 701)] {
                     let signal = picture(n_rows, n_columns, color, sample_type);
                     if format.holds(color, sample_type) {
                         write_image(&whole, &signal).unwrap();
