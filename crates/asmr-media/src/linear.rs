@@ -205,8 +205,8 @@ pub(crate) trait Rewind: SliceReader {
     fn info_mut(&mut self) -> &mut SignalInfo;
 }
 
-/// Refuses a shape that no signal has, or one slice of which is past the limit; gives the bytes of all values.
-pub(crate) fn check_shape(path: &Path, info: &SignalInfo, limits: &Limits) -> Result<u64, MediaError> {
+/// Refuses a shape that no signal has; gives the bytes of all values.
+pub(crate) fn check_shape(path: &Path, info: &SignalInfo) -> Result<u64, MediaError> {
     let unusable = |problem: String| MediaError::Unusable { path: path.to_path_buf(), problem };
     let axes = info.extents.len();
     if !(1..=asmr::signal::MAX_AXES).contains(&axes) {
@@ -226,14 +226,27 @@ pub(crate) fn check_shape(path: &Path, info: &SignalInfo, limits: &Limits) -> Re
     let Some(n_bytes) = n_bytes else {
         return Err(unusable(format!("its shape {:?} has more values than can be counted", info.extents)));
     };
+    Ok(n_bytes)
+}
+
+/// Refuses values of which one slice is past the limit.
+pub(crate) fn check_slice(
+    path: &Path,
+    info: &SignalInfo,
+    n_bytes: u64,
+    limits: &Limits,
+) -> Result<(), MediaError> {
     let slice_bytes = n_bytes / info.extents[0] as u64;
-    if slice_bytes > limits.max_alloc_bytes {
-        return Err(unusable(format!(
+    if slice_bytes <= limits.max_alloc_bytes {
+        return Ok(());
+    }
+    Err(MediaError::Unusable {
+        path: path.to_path_buf(),
+        problem: format!(
             "one step along its first axis has {slice_bytes} bytes (shape {:?}), and the limit is {}; cut it or raise the limit",
             info.extents, limits.max_alloc_bytes
-        )));
-    }
-    Ok(n_bytes)
+        ),
+    })
 }
 
 /// Finds the value range in a first pass, which also refuses values that are not finite.
@@ -464,8 +477,9 @@ pub(crate) fn open_linear(
     layout: Layout,
     limits: &Limits,
 ) -> Result<Box<dyn SliceReader>, MediaError> {
-    let n_bytes = check_shape(&stored.path, &info, limits)?;
+    let n_bytes = check_shape(&stored.path, &info)?;
     stored.check_size(n_bytes, limits)?;
+    check_slice(&stored.path, &info, n_bytes, limits)?;
     if layout.is_fortran && info.extents.len() > 1 {
         return with_value_range(FortranReader::new(info, stored, layout.is_big_endian));
     }

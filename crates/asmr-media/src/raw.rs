@@ -45,7 +45,7 @@ pub(crate) fn open_raw(
         media: Media::Volume(volume),
         ..SignalInfo::plain(shape.to_vec(), 1, sample_type, None)
     };
-    let needed = check_shape(path, &info, limits)?;
+    let needed = check_shape(path, &info)?;
     let length = fs::metadata(path).map_err(|error| stored.explain(error))?.len();
     if Some(length) != needed.checked_add(options.header_bytes) {
         let header = match options.header_bytes {

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::error::MediaError;
 use crate::image_read::Limits;
-use crate::linear::{Rewind, check_shape, to_samples, with_value_range};
+use crate::linear::{Rewind, check_shape, check_slice, to_samples, with_value_range};
 use crate::stream::SliceReader;
 use crate::volume::VolumeOptions;
 use crate::zarr_codec::{Chain, Corner, Refusal, copy_part, count_up, extents, packed_limit};
@@ -81,8 +81,9 @@ pub(crate) fn open_zarr(
         media: Media::Volume(volume),
         ..SignalInfo::plain(meta.shape.clone(), 1, meta.sample_type, None)
     };
-    let n_bytes = check_shape(path, &info, limits)?;
+    let n_bytes = check_shape(path, &info)?;
     meta.check_size(path, &folder, n_bytes, limits)?;
+    check_slice(path, &info, n_bytes, limits)?;
     let reader =
         ZarrReader { path: path.to_path_buf(), folder, info, meta, slab: Vec::new(), start: 0, n: 0, at: 0 };
     with_value_range(reader)
