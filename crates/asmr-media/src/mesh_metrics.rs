@@ -47,16 +47,20 @@ pub fn overlap(info: &SignalInfo, a: &Samples, b: &Samples) -> Overlap {
         Media::Shape(shape) if shape.field == ShapeField::Distance => 0.0,
         _ => info.scale().low() + info.scale().span() / 2.0,
     };
-    let inside = |samples: &Samples| -> Vec<bool> {
-        with_samples!(samples, values => values.iter().map(|&v| f64::from(v) >= level).collect())
-    };
     assert_eq!(a.len(), b.len(), "two grids of one shape are compared");
     let mut overlap = Overlap::default();
-    for (a, b) in inside(a).into_iter().zip(inside(b)) {
+    for (a, b) in inside(a, level).into_iter().zip(inside(b, level)) {
         overlap.n_both += u64::from(a && b);
         overlap.n_either += u64::from(a || b);
     }
     overlap
+}
+
+fn inside(samples: &Samples, level: f64) -> Vec<bool> {
+    fn at_least<T: Copy + Into<f64>>(values: &[T], level: f64) -> Vec<bool> {
+        values.iter().map(|&v| v.into() >= level).collect()
+    }
+    with_samples!(samples, values => at_least(values, level))
 }
 
 /// Intersection over union of the insides of two grids, by [`overlap`]; `None` when neither has one.
@@ -106,16 +110,18 @@ pub fn compare_meshes(
         mesh.check().map_err(|problem| refused(format!("the {name} surface: {problem}")))?;
     }
     let (low, high) = original.bounds().unwrap_or_default();
-    let diagonal = norm(sub(high, low));
-    // In units of the diagonal, so that squares neither overflow nor vanish.
-    let unit = |mesh: &Mesh| -> Vec<Triangle> {
-        let place = |p: Point| scaled(sub(p, low), 1.0 / diagonal);
-        mesh.triangles.iter().map(|&t| mesh.corners(t).map(place)).collect()
-    };
+    let sides = sub(high, low);
+    let longest = sides.into_iter().fold(0.0, f64::max);
     let no_area = |name| refused(format!("the {name} surface has no area"));
-    if !(diagonal > 0.0 && diagonal.is_finite()) {
+    if !(longest > 0.0 && longest.is_finite()) {
         return Err(no_area("original"));
     }
+    // In units of the diagonal, so that squares neither overflow nor vanish.
+    let diagonal = norm(sides.map(|x| x / longest)) * longest;
+    let unit = |mesh: &Mesh| -> Vec<Triangle> {
+        let place = |p: Point| sub(p, low).map(|x| x / diagonal);
+        mesh.triangles.iter().map(|&t| mesh.corners(t).map(place)).collect()
+    };
     let (a, b) = (unit(original), unit(decoded));
     let points_a = Points::draw(&a, n_points, seed, 0).ok_or_else(|| no_area("original"))?;
     let points_b = Points::draw(&b, n_points, seed, 1).ok_or_else(|| no_area("decoded"))?;

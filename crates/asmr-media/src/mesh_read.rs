@@ -1,6 +1,6 @@
 //! Mesh files to meshes.
 //!
-//! OBJ by tobj and PLY by ply-rs-bw. STL is read here: stl_io drops what follows the first `endsolid`, takes binary files
+//! OBJ by tobj and PLY by ply-rs-bw. STL is read here: `stl_io` drops what follows the first `endsolid`, takes binary files
 //! that begin with "solid" for text, and refuses text without a name or with the normals `nan` that some programs write.
 
 use std::fs::{self, File};

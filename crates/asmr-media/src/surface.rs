@@ -32,6 +32,7 @@ const N_EDGES: usize = 12;
 /// beyond it. So the mesh is closed: every edge has two triangles that look to one side, every vertex one ring of triangles.
 /// Without any inside the mesh is empty.
 ///
+/// A vertex lies where linear interpolation between two neighbouring samples puts it, but at least 0.0001 spacings from both.
 /// Vertices are in the units of [`Shape`](asmr::metadata::Shape) where `info` is a shape; of other grids of three axes sample
 /// (k, j, i) lies at (i, j, k).
 ///

@@ -200,3 +200,73 @@ impl NearestTriangle {
         best
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers from 0 to 1, always the same.
+    fn noise(state: &mut u64) -> f64 {
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (*state >> 11) as f64 * (-53f64).exp2()
+    }
+
+    #[test]
+    fn the_tree_finds_the_nearest() {
+        let mut state = 1;
+        let mut n_cases = 0;
+        for n in [1, 2, 5, 300] {
+            let triangles: Vec<Triangle> = (0..n)
+                .map(|i| {
+                    let corner = [0; 3].map(|_| noise(&mut state));
+                    // Small and large ones, needles, some without area and some twice.
+                    let size = [0.02, 0.5, 0.0][i % 3];
+                    let other = add(corner, [0; 3].map(|_| size * noise(&mut state)));
+                    [corner, other, add(corner, [0.0, size * 1e-9, size * (i % 2) as f64])]
+                })
+                .collect();
+            let nearest = NearestTriangle::new(&triangles);
+            for _ in 0..300 {
+                let p = [0; 3].map(|_| 3.0 * noise(&mut state) - 1.0);
+                let expected = triangles
+                    .iter()
+                    .map(|&t| Facet::new(t).squared_distance(p))
+                    .fold(f64::INFINITY, f64::min);
+                let (found, facet) = nearest.find(p);
+                assert_eq!(found, expected, "{p:?}");
+                assert_eq!(facet.squared_distance(p), expected);
+                n_cases += 1;
+            }
+        }
+        assert_eq!(n_cases, 1200);
+    }
+
+    /// By the definition: no point of the triangle is nearer, and one of a fine mesh of points in it is nearly as near.
+    #[test]
+    fn the_distance_is_that_of_the_nearest_point() {
+        let mut state = 2;
+        let steps = 60;
+        for case in 0..200 {
+            let size = [1.0, 1e-3, 0.0][case % 3];
+            let a = [0; 3].map(|_| noise(&mut state));
+            let b = add(a, [0; 3].map(|_| noise(&mut state) - 0.5));
+            let c = add(a, scaled([0; 3].map(|_| noise(&mut state) - 0.5), size));
+            let p = [0; 3].map(|_| 2.0 * noise(&mut state) - 0.5);
+            let mut least = f64::INFINITY;
+            for i in 0..=steps {
+                for j in 0..=steps - i {
+                    let (v, w) = (f64::from(i) / f64::from(steps), f64::from(j) / f64::from(steps));
+                    let q = add(a, add(scaled(sub(b, a), v), scaled(sub(c, a), w)));
+                    least = least.min(norm(sub(p, q)));
+                }
+            }
+            let distance = Facet::new([a, b, c]).squared_distance(p).sqrt();
+            // The points are at most a step of the longer edge apart.
+            let step = norm(sub(b, a)).max(norm(sub(c, a))) / f64::from(steps);
+            assert!(
+                distance <= least + 1e-12 && distance >= least - step,
+                "case {case}: {distance}, {least}"
+            );
+        }
+    }
+}

@@ -147,15 +147,21 @@ pub fn voxelise(
     let mut triangles: Vec<Triangle> = mesh.triangles.iter().map(|&t| to_grid(mesh.corners(t))).collect();
     let mut closing: Vec<Triangle> = closing_triangles(mesh).into_iter().map(to_grid).collect();
     let is_closed = closing.is_empty();
-    let was_inverted =
-        triangles.iter().chain(&closing).map(|&[a, b, c]| dot(a, cross(b, c))).sum::<f64>() < 0.0;
+    // More triangles than the mesh itself: then the mesh turned around, which closes it as well.
+    let is_heap = closing.len() >= triangles.len();
+    // Fans over loose triangles enclose nothing; of a heap, what counts is where its fronts look as seen from the middle.
+    let middle = [(resolution - 1) as f64 / 2.0; 3];
+    let volume = |t: &Triangle| {
+        let [a, b, c] = t.map(|p| sub(p, middle));
+        dot(a, cross(b, c))
+    };
+    let fans = if is_heap { &[][..] } else { &closing[..] };
+    let was_inverted = triangles.iter().chain(fans).map(volume).sum::<f64>() < 0.0;
     if was_inverted {
         for triangle in triangles.iter_mut().chain(&mut closing) {
             *triangle = reversed(*triangle);
         }
     }
-    // More triangles than the mesh itself: then the mesh turned around, which closes it as well.
-    let is_heap = closing.len() >= triangles.len();
     if is_heap {
         closing = triangles.iter().map(|&t| reversed(t)).collect();
     }
