@@ -311,12 +311,13 @@ pub(crate) struct LinearReader {
     stored: Stored,
     is_big_endian: bool,
     bytes: Box<dyn Read + Send>,
+    at: usize,
 }
 
 impl LinearReader {
     fn new(info: SignalInfo, stored: Stored, is_big_endian: bool) -> Result<Self, MediaError> {
         let bytes = stored.open_values()?;
-        Ok(Self { info, stored, is_big_endian, bytes })
+        Ok(Self { info, stored, is_big_endian, bytes, at: 0 })
     }
 }
 
@@ -326,6 +327,8 @@ impl SliceReader for LinearReader {
     }
 
     fn read(&mut self, n_slices: usize) -> Result<Samples, MediaError> {
+        assert!(n_slices <= self.info.extents[0] - self.at, "fewer slices are left");
+        self.at += n_slices;
         let n = n_slices * self.info.slice_values() * self.info.sample_type.n_bytes();
         let bytes = read_bytes(&mut self.bytes, n).map_err(|error| self.stored.explain(error))?;
         Ok(to_samples(self.info.sample_type, self.is_big_endian, bytes))
@@ -339,6 +342,7 @@ impl Rewind for LinearReader {
 
     fn rewind(&mut self) -> Result<(), MediaError> {
         self.bytes = self.stored.open_values()?;
+        self.at = 0;
         Ok(())
     }
 
@@ -377,8 +381,9 @@ pub(crate) struct FortranReader {
     info: SignalInfo,
     stored: Stored,
     is_big_endian: bool,
-    /// Slices `start .. start + n` of the signal, row-major, bytes as in the file.
+    /// Slices `start .. start + n` of the signal, row-major, bytes as in the file; at most `block_bytes`, or one slice.
     block: Vec<u8>,
+    block_bytes: usize,
     start: usize,
     n: usize,
     at: usize,
@@ -386,7 +391,16 @@ pub(crate) struct FortranReader {
 
 impl FortranReader {
     fn new(info: SignalInfo, stored: Stored, is_big_endian: bool) -> Self {
-        Self { info, stored, is_big_endian, block: Vec::new(), start: 0, n: 0, at: 0 }
+        Self {
+            info,
+            stored,
+            is_big_endian,
+            block: Vec::new(),
+            block_bytes: BLOCK_BYTES,
+            start: 0,
+            n: 0,
+            at: 0,
+        }
     }
 
     fn fill(&mut self) -> Result<(), MediaError> {
@@ -394,7 +408,7 @@ impl FortranReader {
         let n_first = self.info.extents[0];
         let slice_values = self.info.slice_values();
         self.start = self.at;
-        self.n = (BLOCK_BYTES / (slice_values * width)).clamp(1, n_first - self.at);
+        self.n = (self.block_bytes / (slice_values * width)).clamp(1, n_first - self.at);
         self.block.clear();
         self.block.resize(self.n * slice_values * width, 0);
         let mut bytes = self.stored.open_values()?;
@@ -484,4 +498,47 @@ pub(crate) fn open_linear(
         return with_value_range(FortranReader::new(info, stored, layout.is_big_endian));
     }
     with_value_range(LinearReader::new(info, stored, layout.is_big_endian)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Blocks of a file in Fortran's order, of one slice, of some, and of all: the same values.
+    #[test]
+    fn blocks_of_any_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("values");
+        let (a, b, c) = (5usize, 3, 4);
+        // The value at (i, j, k) is 100 i + 10 j + k; the first axis is the fastest.
+        let stored: Vec<u8> = (0..c)
+            .flat_map(|k| (0..b).flat_map(move |j| (0..a).map(move |i| 100 * i + 10 * j + k)))
+            .flat_map(|value| (value as u16).to_le_bytes())
+            .collect();
+        fs::write(&path, [&[9; 7], stored.as_slice()].concat()).unwrap();
+        let expected: Vec<u16> =
+            (0..a * b * c).map(|i| (100 * (i / 12) + 10 * (i / 4 % 3) + i % 4) as u16).collect();
+        let mut n_cases = 0;
+        for slices_of_block in [0, 1, 2, 3, 5, 9] {
+            let stored = Stored {
+                path: path.clone(),
+                file: path.clone(),
+                format: "test",
+                packing: Packing::None,
+                offset: 7,
+            };
+            let info = SignalInfo::plain(vec![a, b, c], 1, SampleType::U16, None);
+            let mut reader = FortranReader::new(info, stored, false);
+            reader.block_bytes = slices_of_block * b * c * 2;
+            for _ in 0..2 {
+                for (start, n) in [(0, 2), (2, 1), (3, 2)] {
+                    let Samples::U16(values) = reader.read(n).unwrap() else { panic!("another type") };
+                    assert_eq!(values, expected[start * 12..(start + n) * 12], "{slices_of_block} {start}");
+                    n_cases += 1;
+                }
+                reader.rewind().unwrap();
+            }
+        }
+        assert_eq!(n_cases, 36);
+    }
 }

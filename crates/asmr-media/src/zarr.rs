@@ -84,9 +84,7 @@ pub(crate) fn open_zarr(
     let n_bytes = check_shape(path, &info)?;
     meta.check_size(path, &folder, n_bytes, limits)?;
     check_slice(path, &info, n_bytes, limits)?;
-    let reader =
-        ZarrReader { path: path.to_path_buf(), folder, info, meta, slab: Vec::new(), start: 0, n: 0, at: 0 };
-    with_value_range(reader)
+    with_value_range(ZarrReader::new(path.to_path_buf(), folder, info, meta))
 }
 
 /// Reads the metadata of an array or a group; `path` is for messages.
@@ -390,20 +388,25 @@ struct ZarrReader {
     folder: PathBuf,
     info: SignalInfo,
     meta: ArrayMetadata,
-    /// Slices `start .. start + n`, bytes in the array's order.
+    /// Slices `start .. start + n`, bytes in the array's order; at most `slab_bytes`, or one slice.
     slab: Vec<u8>,
+    slab_bytes: usize,
     start: usize,
     n: usize,
     at: usize,
 }
 
 impl ZarrReader {
+    fn new(path: PathBuf, folder: PathBuf, info: SignalInfo, meta: ArrayMetadata) -> Self {
+        Self { path, folder, info, meta, slab: Vec::new(), slab_bytes: SLAB_BYTES, start: 0, n: 0, at: 0 }
+    }
+
     fn fill(&mut self) -> Result<(), MediaError> {
         let width = self.meta.fill.len();
         let n_chunk = self.meta.chunk_shape[0];
         let until = (self.at - self.at % n_chunk).saturating_add(n_chunk).min(self.info.extents[0]);
         self.start = self.at;
-        self.n = (SLAB_BYTES / (self.info.slice_values() * width)).clamp(1, until - self.at);
+        self.n = (self.slab_bytes / (self.info.slice_values() * width)).clamp(1, until - self.at);
         let mut slab_shape = self.info.extents.clone();
         slab_shape[0] = self.n;
         self.slab.clear();
@@ -508,5 +511,37 @@ impl Rewind for ZarrReader {
 
     fn info_mut(&mut self) -> &mut SignalInfo {
         &mut self.info
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Slabs of fewer slices than a chunk has: the same values.
+    #[test]
+    fn slabs_of_any_size() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/volumes/sharded.zarr");
+        let Ok(meta) = ArrayMetadata::parse(&read_metadata(&folder, &folder).unwrap()) else {
+            panic!("it is read")
+        };
+        let info = SignalInfo::plain(meta.shape.clone(), 1, meta.sample_type, None);
+        let mut n_cases = 0;
+        for slices_of_slab in [0, 1, 3, 4, 9] {
+            let mut reader = ZarrReader::new(folder.clone(), folder.clone(), info.clone(), meta.clone());
+            reader.slab_bytes = slices_of_slab * 6 * 8 * 4;
+            for _ in 0..2 {
+                for (start, n) in [(0, 1), (1, 3)] {
+                    let Samples::I32(values) = reader.read(n).unwrap() else { panic!("another type") };
+                    // By gen_volumes.py.
+                    let expected: Vec<i32> =
+                        (start * 48..(start + n) * 48).map(|i| i as i32 * 37 % 101 - 50).collect();
+                    assert_eq!(values, expected, "{slices_of_slab} {start}");
+                    n_cases += 1;
+                }
+                reader.rewind().unwrap();
+            }
+        }
+        assert_eq!(n_cases, 20);
     }
 }

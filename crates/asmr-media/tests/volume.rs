@@ -437,6 +437,9 @@ fn what_is_no_volume_is_written_too() {
     }
 }
 
+/// Path, options, extents, type, least and greatest value, sum and checksum.
+type Real = (&'static str, VolumeOptions, [usize; 3], SampleType, (f64, f64), i64, u32);
+
 /// Checksums (CRC-32 of the row-major little-endian values) and statistics by numpy and nibabel.
 #[test]
 fn real_volumes() {
@@ -450,7 +453,7 @@ fn real_volumes() {
         spacing: Some(vec![1.5, 0.957, 0.957]),
         ..VolumeOptions::default()
     };
-    let cases: [(&str, VolumeOptions, [usize; 3], SampleType, (f64, f64), i64, u32); 3] = [
+    let cases: [Real; 3] = [
         (
             "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz",
             VolumeOptions::default(),
@@ -491,6 +494,7 @@ fn real_volumes() {
         assert_eq!(info.value_range, Some(ValueRange::of(low, high)), "{name}");
         let samples = reader.read(extents[0]).unwrap();
         assert_eq!(crc32fast::hash(&bytes(&samples)), crc, "{name}");
+        #[allow(clippy::useless_conversion, reason = "of one type in eight")]
         let total: f64 = asmr::with_samples!(&samples, v => v.iter().map(|&x| f64::from(x)).sum());
         assert_eq!(total as i64, sum, "{name}");
         // Out and in again, with the affine transform and all.
