@@ -62,7 +62,9 @@ impl AudioComparison {
     #[must_use]
     pub fn new(info: &SignalInfo) -> Self {
         let half_scale = match &info.media {
-            Media::Audio(audio) if !info.sample_type.is_float() => (f64::from(audio.bits_per_sample) - 1.0).exp2(),
+            Media::Audio(audio) if !info.sample_type.is_float() => {
+                (f64::from(audio.bits_per_sample) - 1.0).exp2()
+            }
             _ => 1.0,
         };
         let is_unsigned = matches!(info.sample_type, asmr::signal::SampleType::U8);
@@ -192,8 +194,12 @@ impl Spectra {
                 *level = decibel(*bin);
             }
             self.transform(self.channels + channel);
-            let squares: f64 =
-                self.levels.iter().zip(&self.spectrum).map(|(level, bin)| (level - decibel(*bin)).powi(2)).sum();
+            let squares: f64 = self
+                .levels
+                .iter()
+                .zip(&self.spectrum)
+                .map(|(level, bin)| (level - decibel(*bin)).powi(2))
+                .sum();
             self.sum += (squares / self.levels.len() as f64).sqrt();
         }
     }

@@ -99,7 +99,8 @@ impl PacketSource {
         if bits == 32 && channels == 2 {
             // The difference of two such channels has 33 bits, which the decoder drops one of.
             return Err(self.unusable(
-                "it is FLAC with two channels of 32 bits, which is not read; convert it to WAV first".to_owned(),
+                "it is FLAC with two channels of 32 bits, which is not read; convert it to WAV first"
+                    .to_owned(),
             ));
         }
         Ok(PacketHeader {
@@ -159,7 +160,10 @@ impl PacketSource {
     fn format_reader(&self) -> Result<Box<dyn FormatReader>, MediaError> {
         let section = Section::open(&self.path, self.start, self.end, !matches!(self.codec, Codec::Mp3(_)))
             .map_err(|error| MediaError::Read { path: self.path.clone(), error })?;
-        let stream = MediaSourceStream::new(Box::new(section), symphonia::core::io::MediaSourceStreamOptions::default());
+        let stream = MediaSourceStream::new(
+            Box::new(section),
+            symphonia::core::io::MediaSourceStreamOptions::default(),
+        );
         let options = FormatOptions::default();
         let reader: Result<Box<dyn FormatReader>, Error> = match self.codec {
             Codec::Flac => FlacReader::try_new(stream, options).map(|reader| Box::new(reader) as _),
@@ -181,15 +185,16 @@ impl PacketSource {
             .ok_or_else(|| self.damaged("its stream is no sound".to_owned()))
     }
 
-    /// Compares the number of samples that an MP3's table of contents promises with that of its frames. Some encoders
-    /// count the frame of the table itself.
+    /// Compares the number of samples that an MP3's table of contents promises with that of its frames. Encoders that
+    /// tell their delay count right; of the others, some count the frame of the table itself.
     fn check_promise(&self, track: &Track) -> Result<(), MediaError> {
         let (Codec::Mp3(extent), Some(n)) = (self.codec, track.num_frames) else { return Ok(()) };
         let promised = n + u64::from(track.delay.unwrap_or(0)) + u64::from(track.padding.unwrap_or(0));
         let there = extent.n_samples - extent.frame_samples;
-        let is_short = there + extent.frame_samples < promised;
-        // What lies beyond is cut off where the table tells how much of the end is padding.
-        let is_long = track.delay.is_some() && there > promised + extent.frame_samples;
+        let is_exact = track.delay.is_some();
+        let is_short = there + if is_exact { 0 } else { extent.frame_samples } < promised;
+        // What lies beyond would be cut off as padding.
+        let is_long = is_exact && there > promised;
         if is_short || is_long {
             return Err(self.damaged(format!(
                 "its table of contents promises {promised} samples per channel, and its frames hold {there}"
@@ -253,7 +258,9 @@ impl Packets {
         };
         let Some(packet) = packet else {
             if self.decoder.finalize().verify_ok == Some(false) {
-                return Err(source.damaged("the checksum of its samples differs from the one it holds".to_owned()));
+                return Err(
+                    source.damaged("the checksum of its samples differs from the one it holds".to_owned())
+                );
             }
             return Ok(None);
         };
@@ -263,7 +270,9 @@ impl Packets {
             && begins != expected
             && !matches!(source.codec, Codec::Mp3(_))
         {
-            return Err(source.damaged(format!("where sample {expected} should follow, there is sample {begins}")));
+            return Err(
+                source.damaged(format!("where sample {expected} should follow, there is sample {begins}"))
+            );
         }
         let parts = [packet.dur, packet.trim_start, packet.trim_end];
         self.expected = Some(parts.iter().fold(begins, |at, part| at.saturating_add_unsigned(part.get())));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use asmr::metadata::{Audio, AudioContainer, Media};
 use asmr::signal::{MAX_CHANNELS, MAX_EXTENT, SampleType, Samples, SignalInfo, ValueRange};
 
-use crate::audio_packets::{Packets, PacketSource};
+use crate::audio_packets::{PacketSource, Packets};
 use crate::audio_sniff::{AudioFormat, Flaw, check_mp3, check_ogg, recognise};
 use crate::audio_wav::WavLayout;
 use crate::error::MediaError;
@@ -164,7 +164,8 @@ impl Source {
         if !metadata.is_file() {
             return Err(MediaError::Unusable {
                 path: path.to_path_buf(),
-                problem: "it is a pipe or a device, and a recording is read twice; save it as a file first".to_owned(),
+                problem: "it is a pipe or a device, and a recording is read twice; save it as a file first"
+                    .to_owned(),
             });
         }
         let len = metadata.len();
@@ -249,13 +250,13 @@ impl Source {
         if n.is_some_and(|n| n > MAX_EXTENT as u64) {
             return Err(self.too_long(n.unwrap_or(0)));
         }
-        let end = n.map(|n| start.saturating_add(n));
         // The checksum of a whole file is of the whole file only.
         let is_whole = start == 0 && (n.is_none() || n == self.n_samples);
         let mut blocks = self.blocks(start, is_whole)?;
         let (mut at, mut low, mut high) = (start, f64::INFINITY, f64::NEG_INFINITY);
         loop {
-            let most = (SURVEY_SAMPLES as u64).min(end.map_or(u64::MAX, |end| end - at)) as usize;
+            let left = n.map_or(u64::MAX, |n| n - (at - start));
+            let most = left.min(SURVEY_SAMPLES as u64) as usize;
             let samples = blocks.read(self, most * self.channels)?;
             check_finite(&self.path, &samples, at, self.channels, "sample")?;
             let Some((block_low, block_high)) = samples.min_max() else { break };
@@ -265,7 +266,7 @@ impl Source {
                 return Err(self.too_long(self.n_samples.unwrap_or(at) - start));
             }
         }
-        if end.is_none_or(|end| at < end) {
+        if n.is_none_or(|n| at - start < n) {
             // The end of the file.
             if let Some(total) = self.n_samples
                 && at != total
@@ -283,6 +284,11 @@ impl Source {
         } else if is_whole {
             // Only now does the decoder learn that nothing follows, and compares its checksum.
             blocks.finish(self)?;
+        }
+        if !(high - low).is_finite() {
+            return Err(self.unusable(format!(
+                "its values reach from {low:e} to {high:e}, further than numbers do; scale them to −1 … 1 first"
+            )));
         }
         Ok((at - start, ValueRange::of(low, high)))
     }

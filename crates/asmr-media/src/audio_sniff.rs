@@ -81,7 +81,9 @@ pub(crate) fn recognise<R: BufRead + Seek>(reader: &mut R, len: u64) -> io::Resu
 /// Where the ID3 tag that begins at `at` ends, if there is one.
 fn id3_end<R: BufRead + Seek>(reader: &mut R, at: u64) -> io::Result<Option<u64>> {
     let header = read_at(reader, at, 10)?;
-    let [b'I', b'D', b'3', version, revision, flags, a, b, c, d] = *header.as_slice() else { return Ok(None) };
+    let [b'I', b'D', b'3', version, revision, flags, a, b, c, d] = *header.as_slice() else {
+        return Ok(None);
+    };
     if version == 0xFF || revision == 0xFF || [a, b, c, d].iter().any(|&x| x >= 0x80) {
         return Ok(None);
     }
@@ -212,7 +214,8 @@ pub(crate) fn check_ogg<R: BufRead + Seek>(reader: &mut R, len: u64) -> io::Resu
             let next = OggPage::read(reader, at)?;
             return Ok(Err(if next.is_some_and(|page| page.is_first) {
                 Flaw::Unusable(
-                    "it has several recordings one after another; take one out into a file of its own".to_owned(),
+                    "it has several recordings one after another; take one out into a file of its own"
+                        .to_owned(),
                 )
             } else {
                 Flaw::Damaged(format!("{} bytes follow its last page", len - at))
@@ -332,7 +335,9 @@ pub(crate) fn check_mp3<R: BufRead + Seek>(
         at += frame.len;
         n_samples += frame.n_samples();
         if at > len {
-            return Ok(Err(Flaw::Damaged(format!("it has {len} bytes, and its last frame ends at byte {at}"))));
+            return Ok(Err(Flaw::Damaged(format!(
+                "it has {len} bytes, and its last frame ends at byte {at}"
+            ))));
         }
     }
 }

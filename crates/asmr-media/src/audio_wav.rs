@@ -71,7 +71,9 @@ impl WavLayout {
                 }
                 b"data" => {
                     let Some(format) = format else {
-                        return damaged("its samples come before the chunk that tells what they are".to_owned());
+                        return damaged(
+                            "its samples come before the chunk that tells what they are".to_owned(),
+                        );
                     };
                     return Ok(format.layout(at + 8, size, len));
                 }
@@ -98,8 +100,7 @@ impl Format {
         const FLOAT: u16 = 3;
         const EXTENSIBLE: u16 = 0xFFFE;
         /// What follows the format's number in the identifiers of an extensible format.
-        const GUID_END: [u8; 14] =
-            [0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xAA, 0, 0x38, 0x9B, 0x71];
+        const GUID_END: [u8; 14] = [0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xAA, 0, 0x38, 0x9B, 0x71];
         let u16_at = |i: usize| bytes.get(i..i + 2).map_or(0, |b| u16::from_le_bytes([b[0], b[1]]));
         if bytes.len() < 16 {
             return Err(Flaw::Damaged(format!(

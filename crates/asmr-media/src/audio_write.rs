@@ -21,7 +21,8 @@ const WAV_HEADER_BYTES: u64 = 256;
 const FLAC_MAX_CHANNELS: usize = 8;
 const FLAC_MAX_RATE: u32 = 655_350;
 const WAV_HOLDS: &str = "whole numbers of 8, 16, 24 or 32 bits and floats of 32 bits, up to 4 GiB";
-const FLAC_HOLDS: &str = "whole numbers of 8 to 24 bits in 1 to 8 channels, at up to 655350 samples per second";
+const FLAC_HOLDS: &str =
+    "whole numbers of 8 to 24 bits in 1 to 8 channels, at up to 655350 samples per second";
 
 /// Begins a sound file, `.wav` or `.flac` by the extension.
 ///
@@ -40,7 +41,10 @@ pub fn create_audio(path: &Path, info: &SignalInfo) -> Result<Box<dyn SliceWrite
     let unusable = |problem: String| MediaError::Unusable { path: path.to_path_buf(), problem };
     let unwritable = |error| MediaError::Write { path: path.to_path_buf(), error };
     let Media::Audio(audio) = &info.media else {
-        return Err(unusable(format!("a {} signal is no sound, and only sound is written here", info.media.name())));
+        return Err(unusable(format!(
+            "a {} signal is no sound, and only sound is written here",
+            info.media.name()
+        )));
     };
     info.validate().map_err(|error| unusable(error.to_string()))?;
     let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
@@ -49,7 +53,8 @@ pub fn create_audio(path: &Path, info: &SignalInfo) -> Result<Box<dyn SliceWrite
         Some("flac") => true,
         _ => {
             return Err(unusable(
-                "its extension names no format of sound that is written; accepted are .wav and .flac".to_owned(),
+                "its extension names no format of sound that is written; accepted are .wav and .flac"
+                    .to_owned(),
             ));
         }
     };
@@ -59,7 +64,10 @@ pub fn create_audio(path: &Path, info: &SignalInfo) -> Result<Box<dyn SliceWrite
         check_wav(path, info, audio)?;
     }
     let file = SharedFile::create(path).map_err(unwritable)?.ok_or_else(|| {
-        unusable("it is a pipe or a device, and the header of a sound file is written last; name a file".to_owned())
+        unusable(
+            "it is a pipe or a device, and the header of a sound file is written last; name a file"
+                .to_owned(),
+        )
     })?;
     let encoder = if is_flac {
         let writer = FlacSampleWriter::new(
@@ -101,7 +109,12 @@ fn check_wav(path: &Path, info: &SignalInfo, audio: &Audio) -> Result<(), MediaE
             return Err(cannot(format!("floats of {bits} bits"), "set 32 bits per sample"));
         }
         (_, 8 | 16 | 24 | 32) => {}
-        _ => return Err(cannot(format!("samples of {bits} bits"), "write .flac instead, or .npy beyond 24 bits")),
+        _ => {
+            return Err(cannot(
+                format!("samples of {bits} bits"),
+                "write .flac instead, or .npy beyond 24 bits",
+            ));
+        }
     }
     let frame_bytes = info.channels as u64 * u64::from(bits / 8);
     let bytes = (info.extents[0] as u64).checked_mul(frame_bytes);
@@ -140,7 +153,13 @@ fn check_flac(path: &Path, info: &SignalInfo, audio: &Audio) -> Result<(), Media
     Ok(())
 }
 
-fn cannot_hold(path: &Path, format: &'static str, actual: String, accepted: &str, remedy: &str) -> MediaError {
+fn cannot_hold(
+    path: &Path,
+    format: &'static str,
+    actual: String,
+    accepted: &str,
+    remedy: &str,
+) -> MediaError {
     MediaError::CannotHold {
         path: path.to_path_buf(),
         format,
@@ -176,7 +195,9 @@ impl AudioWriter {
         }
         let values = whole_numbers(samples, self.bits);
         match &mut self.encoder {
-            Encoder::Wav(writer) => values.iter().try_for_each(|&x| writer.write_sample(x)).map_err(wav_error),
+            Encoder::Wav(writer) => {
+                values.iter().try_for_each(|&x| writer.write_sample(x)).map_err(wav_error)
+            }
             Encoder::Flac(writer) => writer.write(&values).map_err(Into::into),
         }
     }
@@ -185,7 +206,8 @@ impl AudioWriter {
 impl SliceWriter for AudioWriter {
     fn write(&mut self, samples: &Samples) -> Result<(), MediaError> {
         assert_eq!(samples.sample_type(), self.sample_type, "the type that the writer was made for");
-        self.n_left = self.n_left.checked_sub(samples.len() as u64).expect("no more slices than were announced");
+        self.n_left =
+            self.n_left.checked_sub(samples.len() as u64).expect("no more slices than were announced");
         /// Values that are converted at once.
         const BLOCK: usize = 1 << 16;
         for start in (0..samples.len()).step_by(BLOCK) {

@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 
 use asmr::metadata::{Audio, AudioContainer, Media};
 use asmr::signal::{SampleType, Samples, SignalInfo, ValueRange};
-use asmr_media::{
-    AudioPart, MediaError, SliceReader, create_audio, is_audio, open_audio, open_audio_frames,
-};
+use asmr_media::{AudioPart, MediaError, SliceReader, create_audio, is_audio, open_audio, open_audio_frames};
 
 /// Whole numbers of some bits with both extremes among them, as the type they are kept in.
 fn whole_numbers(sample_type: SampleType, bits: u8, n: usize) -> Samples {
@@ -221,9 +219,21 @@ fn what_a_format_cannot_hold_is_refused_before_anything_is_written() {
         (refusal("a.flac", SampleType::I16, 16, 9, 9, 8000), "9 channels", "write .wav"),
         (refusal("a.flac", SampleType::I16, 16, 1, 9, 700_000), "700000 samples per second", "write .wav"),
         (refusal("a.wav", SampleType::I16, 12, 1, 9, 8000), "samples of 12 bits", "write .flac"),
-        (refusal("a.wav", SampleType::I16, 16, 2, 1 << 30, 8000), "1073741824 samples of 4 bytes", "write .flac"),
-        (refusal("a.wav", SampleType::I16, 16, 64, 9, 1 << 31), "2147483648 samples of 128 bytes", "write .npy"),
-        (refusal("a.mp3", SampleType::I16, 16, 1, 9, 8000), "its extension names no format", ".wav and .flac"),
+        (
+            refusal("a.wav", SampleType::I16, 16, 2, 1 << 30, 8000),
+            "1073741824 samples of 4 bytes",
+            "write .flac",
+        ),
+        (
+            refusal("a.wav", SampleType::I16, 16, 64, 9, 1 << 31),
+            "2147483648 samples of 128 bytes",
+            "write .npy",
+        ),
+        (
+            refusal("a.mp3", SampleType::I16, 16, 1, 9, 8000),
+            "its extension names no format",
+            ".wav and .flac",
+        ),
         (refusal("wav", SampleType::I16, 16, 1, 9, 8000), "its extension names no format", ".wav and .flac"),
     ];
     for (error, problem, remedy) in &cases {
@@ -304,7 +314,8 @@ fn wav_values_are_those_of_the_definition() {
         let (info, samples) = read(&path);
         assert_eq!(samples, *expected);
         let Media::Audio(audio) = &info.media else { panic!() };
-        let expected = Audio { sample_rate: 8000, bits_per_sample: *bits, container: AudioContainer::Wav, start: 0 };
+        let expected =
+            Audio { sample_rate: 8000, bits_per_sample: *bits, container: AudioContainer::Wav, start: 0 };
         assert_eq!(*audio, expected);
     }
     assert_eq!(cases.len(), 6);
@@ -366,7 +377,8 @@ fn a_part_is_that_part_of_the_whole() {
     let folder = tempfile::tempdir().unwrap();
     let samples = whole_numbers(SampleType::I16, 16, 100_000);
     let info = info(&samples, 2, 16, AudioContainer::Wav);
-    let mut paths = vec![fixture("stereo.mp3"), fixture("stereo.ogg"), fixture("mono-16k.mp3"), fixture("mono.ogg")];
+    let mut paths =
+        vec![fixture("stereo.mp3"), fixture("stereo.ogg"), fixture("mono-16k.mp3"), fixture("mono.ogg")];
     for name in ["a.wav", "a.flac"] {
         paths.push(folder.path().join(name));
         write(paths.last().unwrap(), &info, &samples);

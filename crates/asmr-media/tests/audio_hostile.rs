@@ -16,7 +16,8 @@ fn fixture(name: &str) -> Vec<u8> {
 fn written(name: &str, n: usize) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
-    let samples = Samples::I16((0..n).map(|i| ((i as f64 * 0.1).sin() * 9000.0) as i16 + (i % 7) as i16).collect());
+    let samples =
+        Samples::I16((0..n).map(|i| ((i as f64 * 0.1).sin() * 9000.0) as i16 + (i % 7) as i16).collect());
     let info = SignalInfo {
         extents: vec![n],
         channels: 1,
@@ -51,12 +52,12 @@ impl Folder {
         path
     }
 
-    /// Opens and reads; the number of samples.
-    fn read(&self, bytes: &[u8]) -> Result<usize, MediaError> {
+    fn read(&self, bytes: &[u8]) -> Result<Samples, MediaError> {
         let mut reader = open_audio(&self.file(bytes), &AudioPart::default())?;
         let n = reader.info().extents[0];
-        assert_eq!(reader.read(n)?.len(), n * reader.info().channels);
-        Ok(n)
+        let samples = reader.read(n)?;
+        assert_eq!(samples.len(), n * reader.info().channels);
+        Ok(samples)
     }
 
     /// The sentence with which it is refused.
@@ -104,13 +105,17 @@ fn wav_headers_that_lie() {
         wav(&bytes, 64, &data)
     };
     let known = *b"\x01\0\0\0\0\0\x10\0\x80\0\0\xAA\0\x38\x9B\x71";
-    assert_eq!(folder.read(&extensible(&known)).unwrap(), 32);
+    assert_eq!(folder.read(&extensible(&known)).unwrap().len(), 32);
     let mut late = b"RIFF\0\0\0\0WAVEdata\x02\0\0\0\0\0fmt \x10\0\0\0".to_vec();
     late.extend(format(1, 1, 8000, 2, 16));
     let mut endless = b"RIFF\0\0\0\0WAVE".to_vec();
     endless.extend(b"none\0\0\0\0".repeat(5000));
     let cases = [
-        ("data shorter than promised", wav(&format(1, 1, 8000, 2, 16), 66, &data), "promises 66 bytes of samples, and 64"),
+        (
+            "data shorter than promised",
+            wav(&format(1, 1, 8000, 2, 16), 66, &data),
+            "promises 66 bytes of samples, and 64",
+        ),
         ("data of 4 GiB", wav(&format(1, 1, 8000, 2, 16), u32::MAX - 1, &data), "promises 4294967294 bytes"),
         ("half a sample", wav(&format(1, 1, 8000, 2, 16), 63, &data), "no whole number of 2"),
         ("no samples", wav(&format(1, 1, 8000, 2, 16), 0, &[]), "holds no samples"),
@@ -127,13 +132,21 @@ fn wav_headers_that_lie() {
         ("A-law", wav(&format(6, 1, 8000, 1, 8), 64, &data), "A-law"),
         ("MP3 in WAV", wav(&format(0x55, 1, 8000, 1, 0), 64, &data), "MP3"),
         ("a maker's own format", extensible(&[9; 16]), "a format of their own maker"),
-        ("an extension that ends early", wav(&format(0xFFFE, 1, 8000, 2, 16), 64, &data), "a format of their own maker"),
+        (
+            "an extension that ends early",
+            wav(&format(0xFFFE, 1, 8000, 2, 16), 64, &data),
+            "a format of their own maker",
+        ),
         ("a short format chunk", wav(&[1, 0, 1, 0], 64, &data), "its format chunk has 4 bytes"),
         ("samples before the format", late, "before the chunk that tells"),
         ("only a header", b"RIFF\0\0\0\0WAVE".to_vec(), "no data chunk"),
         ("an endless chain of chunks", endless, "still no samples"),
         ("a chunk of 4 GiB", b"RIFF\0\0\0\0WAVEjunk\xFF\xFF\xFF\xFF12".to_vec(), "no data chunk"),
-        ("RF64", b"RF64\xFF\xFF\xFF\xFFWAVEds64".to_vec(), "RF64, the WAV of more than 4 GiB, which is not read"),
+        (
+            "RF64",
+            b"RF64\xFF\xFF\xFF\xFFWAVEds64".to_vec(),
+            "RF64, the WAV of more than 4 GiB, which is not read",
+        ),
         ("AIFF", b"FORM\0\0\0\x04AIFFCOMM".to_vec(), "AIFF, which is not read"),
     ];
     for (attack, bytes, words) in &cases {
@@ -161,13 +174,14 @@ fn values_that_are_not_finite_are_named() {
     // A range that no number can hold.
     let data: Vec<u8> = [f64::MAX, f64::MIN].iter().flat_map(|x| x.to_le_bytes()).collect();
     let sentence = folder.refusal(&wav(&format(3, 1, 8000, 8, 64), 16, &data));
-    assert!(sentence.contains("value range"), "{sentence}");
+    assert!(sentence.contains("further than numbers do"), "{sentence}");
 }
 
 #[test]
 fn parts_outside_of_the_recording() {
     let folder = Folder::new();
-    let files = [written("a.wav", 3000), written("a.flac", 3000), fixture("mono-16k.mp3"), fixture("mono.ogg")];
+    let files =
+        [written("a.wav", 3000), written("a.flac", 3000), fixture("mono-16k.mp3"), fixture("mono.ogg")];
     let mut n_cases = 0;
     for bytes in &files {
         let path = folder.file(bytes);
@@ -214,19 +228,21 @@ fn files_cut_anywhere_are_refused() {
     ];
     let mut n_cases = 0;
     for (name, bytes) in &files {
-        let whole = folder.read(bytes).unwrap();
-        // FLAC written here has 4 KiB of padding, any place in which is as good as another.
-        for n in (0..bytes.len()).filter(|n| !(100..4000).contains(n) || n % 17 == 0) {
+        folder.read(bytes).unwrap();
+        let len = bytes.len();
+        // Frames of MP3 begin anywhere; of the rest of long files, one cut in 29 will do.
+        let is_tried = |n: &usize| *n < 100 || *n > len - 200 || n % 29 == 0 || bytes[*n] == 0xFF;
+        for n in (0..len).filter(is_tried) {
             let result = folder.read(&bytes[..n]);
-            assert!(result.is_err(), "{name}: {n} of {} bytes pass for {whole} samples", bytes.len());
+            assert!(result.is_err(), "{name}: {n} of {len} bytes pass for {} values", result.unwrap().len());
             n_cases += 1;
         }
     }
     println!("{n_cases} cuts");
-    assert!(n_cases > 5000);
+    assert!(n_cases > 2500, "{n_cases}");
 }
 
-/// Bytes changed at random: an error, or a signal of the announced shape. Formats with checksums must notice.
+/// Bytes changed at random: an error, or a signal of the announced shape; where there are checksums, the right one.
 #[test]
 fn files_with_changed_bytes_neither_panic_nor_hang() {
     let folder = Folder::new();
@@ -258,7 +274,12 @@ fn files_with_changed_bytes_neither_panic_nor_hang() {
             }
             let begin = Instant::now();
             match folder.read(&changed) {
-                Ok(n) => assert!(n <= 100 * expected, "{name}: {n} samples"),
+                Ok(samples) if *name == "FLAC" || name.ends_with("Ogg") => {
+                    assert!(samples == expected, "{name}: case {case} passes with other values");
+                }
+                Ok(samples) => {
+                    assert!(samples.len() <= 100 * expected.len(), "{name}: {} values", samples.len())
+                }
                 Err(error) => {
                     assert!(error.is_bad_input(), "{name}: {error}");
                     n_refused += 1;
@@ -268,6 +289,7 @@ fn files_with_changed_bytes_neither_panic_nor_hang() {
             n_cases += 1;
         }
         println!("{name}: {n_refused} of {n_cases} refused");
+        assert_eq!(n_cases, 400);
     }
     println!("{:.1} s", start.elapsed().as_secs_f64());
 }

@@ -34,7 +34,11 @@ fn recording(kind: &str, n: usize, channels: usize) -> Vec<i64> {
         let v = (i / c * 37 + i % c * 1001) % 2001 - 1000;
         v + (i * 7919 + i / 8 * 104_729) % 401 - 200
     });
-    if kind == "u8" { values.map(|v| v.div_euclid(10)).collect() } else { values.map(|v| v * unit(kind)).collect() }
+    if kind == "u8" {
+        values.map(|v| v.div_euclid(10)).collect()
+    } else {
+        values.map(|v| v * unit(kind)).collect()
+    }
 }
 
 fn distorted(values: &[i64], kind: &str, distortion: &str) -> Vec<i64> {
@@ -122,11 +126,8 @@ fn check_rows(make: impl Fn(&str) -> Option<(String, SignalInfo, Vec<i64>)>) -> 
             panic!("{row}")
         };
         let Some((kind, info, values)) = make(name) else { continue };
-        let scores = compare(
-            &info,
-            &samples(&values, &kind),
-            &samples(&distorted(&values, &kind, distortion), &kind),
-        );
+        let scores =
+            compare(&info, &samples(&values, &kind), &samples(&distorted(&values, &kind, distortion), &kind));
         let case = format!("{name} {distortion}");
         assert_close(&format!("{case} snr"), scores.snr_db, optional(snr), BOUND_DB);
         assert_close(&format!("{case} psnr"), scores.psnr_db, optional(psnr), BOUND_DB);
