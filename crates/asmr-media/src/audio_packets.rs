@@ -117,7 +117,7 @@ impl PacketSource {
     /// # Errors
     /// As [`open_audio`](crate::open_audio).
     pub(crate) fn packets(&self, start: u64, verify: bool) -> Result<(Packets, u64), MediaError> {
-        let mut sought = self.from_beginning(verify)?;
+        let mut sought = self.first_packets(verify)?;
         // A packet of the lossy ones needs what came before it.
         if self.codec != Codec::Flac || start == 0 {
             return Ok((sought, 0));
@@ -132,10 +132,10 @@ impl PacketSource {
             sought.pending = Some(packet);
             return Ok((sought, first));
         }
-        Ok((self.from_beginning(verify)?, 0))
+        Ok((self.first_packets(verify)?, 0))
     }
 
-    fn from_beginning(&self, verify: bool) -> Result<Packets, MediaError> {
+    fn first_packets(&self, verify: bool) -> Result<Packets, MediaError> {
         let format = self.format_reader()?;
         let track = self.track(format.as_ref())?;
         let id = track.id;

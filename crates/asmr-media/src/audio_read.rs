@@ -171,7 +171,6 @@ impl Source {
         let len = metadata.len();
         let mut reader = BufReader::with_capacity(1 << 16, File::open(path).map_err(unreadable)?);
         let unusable = |problem: String| Err(MediaError::Unusable { path: path.to_path_buf(), problem });
-        const FORMATS: &str = "WAV, FLAC, MP3 and Ogg Vorbis are read";
         match recognise(&mut reader, len).map_err(unreadable)? {
             None => unusable(format!("its content is no recording of a known format; {FORMATS}")),
             Some(AudioFormat::Other(kind)) => {
@@ -357,6 +356,8 @@ impl Source {
     }
 }
 
+/// In refusals of anything else.
+const FORMATS: &str = "WAV, FLAC, MP3 and Ogg Vorbis are read";
 /// Samples per channel that are looked at together for the range of values.
 const SURVEY_SAMPLES: usize = 1 << 14;
 /// Bytes of a WAV file that are read at once.

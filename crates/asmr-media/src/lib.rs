@@ -9,6 +9,8 @@
 //!   [`write_image`] writes it. Nothing is ever dropped or rounded to make a signal fit.
 //! * [`write_npy`] writes any array of floats (volumes, audio, video, unclipped network outputs).
 //! * [`write_atomically`] is for every other file a program makes: the file is there whole, or not at all.
+//! * [`open_audio`] reads a recording (WAV, FLAC, MP3, Ogg Vorbis) or a part of one, slice by slice; [`create_audio`]
+//!   writes WAV and FLAC; [`AudioComparison`] compares two as they go by. [`is_audio`] tells sound from anything else.
 //! * [`mse`], [`psnr_db`], [`ssim`] and [`max_abs_error`] compare two signals of one shape.
 //!
 //! Every failure is a [`MediaError`] or [`MetricError`]: one sentence with the path, the actual value, what is

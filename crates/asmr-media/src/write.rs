@@ -61,17 +61,13 @@ fn write_inner<F>(path: &Path, write: F) -> io::Result<()>
 where
     F: FnOnce(Sink<'_>) -> io::Result<()>,
 {
-    match PendingFile::create(path)? {
-        Some(mut file) => {
-            write(Sink::File(&mut file))?;
-            file.commit()
-        }
-        None => {
-            let mut file = BufWriter::with_capacity(BUFFER_BYTES, OpenOptions::new().write(true).open(path)?);
-            write(Sink::Stream(&mut file))?;
-            file.flush()
-        }
-    }
+    let Some(mut file) = PendingFile::create(path)? else {
+        let mut file = BufWriter::with_capacity(BUFFER_BYTES, OpenOptions::new().write(true).open(path)?);
+        write(Sink::Stream(&mut file))?;
+        return file.flush();
+    };
+    write(Sink::File(&mut file))?;
+    file.commit()
 }
 
 /// A file that is not there yet: until [`PendingFile::commit`], its name is what it was. Dropped before, it leaves nothing.

@@ -231,7 +231,7 @@ fn files_cut_anywhere_are_refused() {
         folder.read(bytes).unwrap();
         let len = bytes.len();
         // Frames of MP3 begin anywhere; of the rest of long files, one cut in 29 will do.
-        let is_tried = |n: &usize| *n < 100 || *n > len - 200 || n % 29 == 0 || bytes[*n] == 0xFF;
+        let is_tried = |n: &usize| *n < 100 || *n > len - 200 || n.is_multiple_of(29) || bytes[*n] == 0xFF;
         for n in (0..len).filter(is_tried) {
             let result = folder.read(&bytes[..n]);
             assert!(result.is_err(), "{name}: {n} of {len} bytes pass for {} values", result.unwrap().len());
@@ -269,7 +269,7 @@ fn files_with_changed_bytes_neither_panic_nor_hang() {
             let mut changed = bytes.clone();
             // Headers matter most.
             let reach = if case % 2 == 0 { changed.len() } else { changed.len().min(200) };
-            for _ in 0..1 + next(4) {
+            for _ in 0..=next(4) {
                 changed[next(reach)] ^= 1 << next(8);
             }
             let begin = Instant::now();
@@ -278,7 +278,7 @@ fn files_with_changed_bytes_neither_panic_nor_hang() {
                     assert!(samples == expected, "{name}: case {case} passes with other values");
                 }
                 Ok(samples) => {
-                    assert!(samples.len() <= 100 * expected.len(), "{name}: {} values", samples.len())
+                    assert!(samples.len() <= 100 * expected.len(), "{name}: {} values", samples.len());
                 }
                 Err(error) => {
                     assert!(error.is_bad_input(), "{name}: {error}");
