@@ -99,6 +99,7 @@ impl AudioComparison {
         self.spectra.push(&x, &y);
     }
 
+    #[allow(clippy::useless_conversion, reason = "one of the types is f64 already")]
     fn full_scale(&self, samples: &Samples) -> Vec<f64> {
         with_samples!(samples, values => values.iter().map(|&v| (f64::from(v) - self.offset) * self.gain).collect())
     }

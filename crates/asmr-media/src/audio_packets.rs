@@ -117,7 +117,7 @@ impl PacketSource {
     /// # Errors
     /// As [`open_audio`](crate::open_audio).
     pub(crate) fn packets(&self, start: u64, verify: bool) -> Result<(Packets, u64), MediaError> {
-        let mut sought = self.from_beginning(verify)?;
+        let mut sought = self.first_packets(verify)?;
         // A packet of the lossy ones needs what came before it.
         if self.codec != Codec::Flac || start == 0 {
             return Ok((sought, 0));
@@ -132,10 +132,10 @@ impl PacketSource {
             sought.pending = Some(packet);
             return Ok((sought, first));
         }
-        Ok((self.from_beginning(verify)?, 0))
+        Ok((self.first_packets(verify)?, 0))
     }
 
-    fn from_beginning(&self, verify: bool) -> Result<Packets, MediaError> {
+    fn first_packets(&self, verify: bool) -> Result<Packets, MediaError> {
         let format = self.format_reader()?;
         let track = self.track(format.as_ref())?;
         let id = track.id;
@@ -185,15 +185,16 @@ impl PacketSource {
             .ok_or_else(|| self.damaged("its stream is no sound".to_owned()))
     }
 
-    /// Compares the number of samples that an MP3's table of contents promises with that of its frames. Some encoders
-    /// count the frame of the table itself.
+    /// Compares the number of samples that an MP3's table of contents promises with that of its frames. Encoders that
+    /// tell their delay count right; of the others, some count the frame of the table itself.
     fn check_promise(&self, track: &Track) -> Result<(), MediaError> {
         let (Codec::Mp3(extent), Some(n)) = (self.codec, track.num_frames) else { return Ok(()) };
         let promised = n + u64::from(track.delay.unwrap_or(0)) + u64::from(track.padding.unwrap_or(0));
         let there = extent.n_samples - extent.frame_samples;
-        let is_short = there + extent.frame_samples < promised;
-        // What lies beyond is cut off where the table tells how much of the end is padding.
-        let is_long = track.delay.is_some() && there > promised + extent.frame_samples;
+        let is_exact = track.delay.is_some();
+        let is_short = there + if is_exact { 0 } else { extent.frame_samples } < promised;
+        // What lies beyond would be cut off as padding.
+        let is_long = is_exact && there > promised;
         if is_short || is_long {
             return Err(self.damaged(format!(
                 "its table of contents promises {promised} samples per channel, and its frames hold {there}"

@@ -171,7 +171,6 @@ impl Source {
         let len = metadata.len();
         let mut reader = BufReader::with_capacity(1 << 16, File::open(path).map_err(unreadable)?);
         let unusable = |problem: String| Err(MediaError::Unusable { path: path.to_path_buf(), problem });
-        const FORMATS: &str = "WAV, FLAC, MP3 and Ogg Vorbis are read";
         match recognise(&mut reader, len).map_err(unreadable)? {
             None => unusable(format!("its content is no recording of a known format; {FORMATS}")),
             Some(AudioFormat::Other(kind)) => {
@@ -250,13 +249,13 @@ impl Source {
         if n.is_some_and(|n| n > MAX_EXTENT as u64) {
             return Err(self.too_long(n.unwrap_or(0)));
         }
-        let end = n.map(|n| start.saturating_add(n));
         // The checksum of a whole file is of the whole file only.
         let is_whole = start == 0 && (n.is_none() || n == self.n_samples);
         let mut blocks = self.blocks(start, is_whole)?;
         let (mut at, mut low, mut high) = (start, f64::INFINITY, f64::NEG_INFINITY);
         loop {
-            let most = (SURVEY_SAMPLES as u64).min(end.map_or(u64::MAX, |end| end - at)) as usize;
+            let left = n.map_or(u64::MAX, |n| n - (at - start));
+            let most = left.min(SURVEY_SAMPLES as u64) as usize;
             let samples = blocks.read(self, most * self.channels)?;
             check_finite(&self.path, &samples, at, self.channels, "sample")?;
             let Some((block_low, block_high)) = samples.min_max() else { break };
@@ -266,7 +265,7 @@ impl Source {
                 return Err(self.too_long(self.n_samples.unwrap_or(at) - start));
             }
         }
-        if end.is_none_or(|end| at < end) {
+        if n.is_none_or(|n| at - start < n) {
             // The end of the file.
             if let Some(total) = self.n_samples
                 && at != total
@@ -284,6 +283,11 @@ impl Source {
         } else if is_whole {
             // Only now does the decoder learn that nothing follows, and compares its checksum.
             blocks.finish(self)?;
+        }
+        if !(high - low).is_finite() {
+            return Err(self.unusable(format!(
+                "its values reach from {low:e} to {high:e}, further than numbers do; scale them to −1 … 1 first"
+            )));
         }
         Ok((at - start, ValueRange::of(low, high)))
     }
@@ -352,6 +356,8 @@ impl Source {
     }
 }
 
+/// In refusals of anything else.
+const FORMATS: &str = "WAV, FLAC, MP3 and Ogg Vorbis are read";
 /// Samples per channel that are looked at together for the range of values.
 const SURVEY_SAMPLES: usize = 1 << 14;
 /// Bytes of a WAV file that are read at once.

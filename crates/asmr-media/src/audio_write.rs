@@ -17,6 +17,8 @@ use crate::write::Pending;
 
 /// Bytes of a WAV file beside its samples, and some to spare.
 const WAV_HEADER_BYTES: u64 = 256;
+/// Values that are converted at once.
+const BLOCK_VALUES: usize = 1 << 16;
 /// What FLAC's frames can count.
 const FLAC_MAX_CHANNELS: usize = 8;
 const FLAC_MAX_RATE: u32 = 655_350;
@@ -208,10 +210,8 @@ impl SliceWriter for AudioWriter {
         assert_eq!(samples.sample_type(), self.sample_type, "the type that the writer was made for");
         self.n_left =
             self.n_left.checked_sub(samples.len() as u64).expect("no more slices than were announced");
-        /// Values that are converted at once.
-        const BLOCK: usize = 1 << 16;
-        for start in (0..samples.len()).step_by(BLOCK) {
-            let end = samples.len().min(start + BLOCK);
+        for start in (0..samples.len()).step_by(BLOCK_VALUES) {
+            let end = samples.len().min(start + BLOCK_VALUES);
             self.write_block(&samples.slice(start..end)).map_err(|error| self.failed(error))?;
         }
         Ok(())
@@ -232,6 +232,7 @@ impl SliceWriter for AudioWriter {
 }
 
 /// Signed whole numbers that fit in some bits; unsigned 8-bit ones lose their offset, which hound gives back to them.
+#[allow(clippy::useless_conversion, reason = "one of the types is f64 already")]
 fn whole_numbers(samples: &Samples, bits: u8) -> Vec<i32> {
     let half = 1i64 << (bits - 1);
     let offset = if matches!(samples, Samples::U8(_)) { half } else { 0 };

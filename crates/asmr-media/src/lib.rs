@@ -17,6 +17,8 @@
 //! * [`write_atomically`] is for every other file a program makes: the file is there whole, or not at all.
 //! * [`read_mesh`] and [`write_mesh`] read and write triangle meshes, [`voxelise`] makes a grid of one, [`surface`] a mesh
 //!   of a grid; [`iou`] and [`compare_meshes`] compare shapes.
+//! * [`open_audio`] reads a recording (WAV, FLAC, MP3, Ogg Vorbis) or a part of one, slice by slice; [`create_audio`]
+//!   writes WAV and FLAC; [`AudioComparison`] compares two as they go by. [`is_audio`] tells sound from anything else.
 //! * [`mse`], [`psnr_db`], [`ssim`] and [`max_abs_error`] compare two signals of one shape.
 //!
 //! Every failure is a [`MediaError`] or [`MetricError`]: one sentence with the path, the actual value, what is

@@ -52,12 +52,12 @@ impl Folder {
         path
     }
 
-    /// Opens and reads; the number of samples.
-    fn read(&self, bytes: &[u8]) -> Result<usize, MediaError> {
+    fn read(&self, bytes: &[u8]) -> Result<Samples, MediaError> {
         let mut reader = open_audio(&self.file(bytes), &AudioPart::default())?;
         let n = reader.info().extents[0];
-        assert_eq!(reader.read(n)?.len(), n * reader.info().channels);
-        Ok(n)
+        let samples = reader.read(n)?;
+        assert_eq!(samples.len(), n * reader.info().channels);
+        Ok(samples)
     }
 
     /// The sentence with which it is refused.
@@ -105,7 +105,7 @@ fn wav_headers_that_lie() {
         wav(&bytes, 64, &data)
     };
     let known = *b"\x01\0\0\0\0\0\x10\0\x80\0\0\xAA\0\x38\x9B\x71";
-    assert_eq!(folder.read(&extensible(&known)).unwrap(), 32);
+    assert_eq!(folder.read(&extensible(&known)).unwrap().len(), 32);
     let mut late = b"RIFF\0\0\0\0WAVEdata\x02\0\0\0\0\0fmt \x10\0\0\0".to_vec();
     late.extend(format(1, 1, 8000, 2, 16));
     let mut endless = b"RIFF\0\0\0\0WAVE".to_vec();
@@ -174,7 +174,7 @@ fn values_that_are_not_finite_are_named() {
     // A range that no number can hold.
     let data: Vec<u8> = [f64::MAX, f64::MIN].iter().flat_map(|x| x.to_le_bytes()).collect();
     let sentence = folder.refusal(&wav(&format(3, 1, 8000, 8, 64), 16, &data));
-    assert!(sentence.contains("value range"), "{sentence}");
+    assert!(sentence.contains("further than numbers do"), "{sentence}");
 }
 
 #[test]
@@ -228,19 +228,21 @@ fn files_cut_anywhere_are_refused() {
     ];
     let mut n_cases = 0;
     for (name, bytes) in &files {
-        let whole = folder.read(bytes).unwrap();
-        // FLAC written here has 4 KiB of padding, any place in which is as good as another.
-        for n in (0..bytes.len()).filter(|n| !(100..4000).contains(n) || n % 17 == 0) {
+        folder.read(bytes).unwrap();
+        let len = bytes.len();
+        // Frames of MP3 begin anywhere; of the rest of long files, one cut in 29 will do.
+        let is_tried = |n: &usize| *n < 100 || *n > len - 200 || n.is_multiple_of(29) || bytes[*n] == 0xFF;
+        for n in (0..len).filter(is_tried) {
             let result = folder.read(&bytes[..n]);
-            assert!(result.is_err(), "{name}: {n} of {} bytes pass for {whole} samples", bytes.len());
+            assert!(result.is_err(), "{name}: {n} of {len} bytes pass for {} values", result.unwrap().len());
             n_cases += 1;
         }
     }
     println!("{n_cases} cuts");
-    assert!(n_cases > 5000);
+    assert!(n_cases > 2500, "{n_cases}");
 }
 
-/// Bytes changed at random: an error, or a signal of the announced shape. Formats with checksums must notice.
+/// Bytes changed at random: an error, or a signal of the announced shape; where there are checksums, the right one.
 #[test]
 fn files_with_changed_bytes_neither_panic_nor_hang() {
     let folder = Folder::new();
@@ -267,12 +269,17 @@ fn files_with_changed_bytes_neither_panic_nor_hang() {
             let mut changed = bytes.clone();
             // Headers matter most.
             let reach = if case % 2 == 0 { changed.len() } else { changed.len().min(200) };
-            for _ in 0..1 + next(4) {
+            for _ in 0..=next(4) {
                 changed[next(reach)] ^= 1 << next(8);
             }
             let begin = Instant::now();
             match folder.read(&changed) {
-                Ok(n) => assert!(n <= 100 * expected, "{name}: {n} samples"),
+                Ok(samples) if *name == "FLAC" || name.ends_with("Ogg") => {
+                    assert!(samples == expected, "{name}: case {case} passes with other values");
+                }
+                Ok(samples) => {
+                    assert!(samples.len() <= 100 * expected.len(), "{name}: {} values", samples.len());
+                }
                 Err(error) => {
                     assert!(error.is_bad_input(), "{name}: {error}");
                     n_refused += 1;
@@ -282,6 +289,7 @@ fn files_with_changed_bytes_neither_panic_nor_hang() {
             n_cases += 1;
         }
         println!("{name}: {n_refused} of {n_cases} refused");
+        assert_eq!(n_cases, 400);
     }
     println!("{:.1} s", start.elapsed().as_secs_f64());
 }

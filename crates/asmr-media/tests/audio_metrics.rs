@@ -1,4 +1,4 @@
-//! The metrics of sound against values that NumPy and SciPy gave for the same pairs (`gen_audio_expected.py`).
+//! The metrics of sound against values that `NumPy` and `SciPy` gave for the same pairs (`gen_audio_expected.py`).
 
 use std::path::{Path, PathBuf};
 
