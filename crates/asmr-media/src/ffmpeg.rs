@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ const ONLY_FILES: [&str; 2] = ["-protocol_whitelist", "file"];
 /// What a program said on its standard error.
 #[derive(Default)]
 pub(crate) struct Complaints {
-    /// The last line that is not empty.
+    /// The last line that is not empty, or the one that says that the file is cut short.
     pub(crate) last: Option<String>,
     /// Whether it said that the file is cut short.
     is_cut: bool,
@@ -108,15 +109,17 @@ fn listen(stderr: impl Read) -> Complaints {
     let mut line = Vec::new();
     while matches!(reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line), Ok(1..)) {
         let text = String::from_utf8_lossy(&line);
-        complaints.is_cut |= text.contains("partial file") || text.contains("ended prematurely");
+        let is_cut = text.contains("partial file") || text.contains("ended prematurely");
         // `[h264 @ 0x5581…] ` says nothing to people.
         let text = match text.split_once("] ") {
             Some((_, rest)) if text.starts_with('[') => rest.trim(),
             _ => text.trim(),
         };
-        if !text.is_empty() {
+        // What follows from a missing end explains less than the end itself.
+        if !text.is_empty() && !complaints.is_cut {
             complaints.last = Some(text.chars().take(300).collect());
         }
+        complaints.is_cut |= is_cut;
         line.clear();
     }
     complaints
@@ -171,6 +174,11 @@ fn says(complaints: &Complaints) -> String {
 
 /// Major and minor version; `None` for a build between versions, which is newer than any that matters here.
 pub(crate) fn version(path: &Path) -> Result<Option<(u32, u32)>, MediaError> {
+    // Only an answer is kept: a program that is missing may be installed while this one runs.
+    static KNOWN: OnceLock<Option<(u32, u32)>> = OnceLock::new();
+    if let Some(version) = KNOWN.get() {
+        return Ok(*version);
+    }
     let (answer, ..) = ask(path, "ffmpeg", &words(&["-version"]))?;
     let first = answer.lines().next().unwrap_or_default();
     let Some(name) = first.strip_prefix("ffmpeg version ") else {
@@ -183,7 +191,7 @@ pub(crate) fn version(path: &Path) -> Result<Option<(u32, u32)>, MediaError> {
             ),
         ));
     };
-    Ok(parse_version(name))
+    Ok(*KNOWN.get_or_init(|| parse_version(name)))
 }
 
 fn parse_version(name: &str) -> Option<(u32, u32)> {
@@ -292,7 +300,11 @@ impl FfmpegReader {
         if counted.complaints.is_cut || is_short {
             return Err(damaged(
                 path,
-                format!("it breaks off after {} frames{}", counted.n_frames, says(&counted.complaints)),
+                format!(
+                    "it breaks off after {} of its frames{}",
+                    counted.n_frames,
+                    says(&counted.complaints)
+                ),
             ));
         }
         let [height, width] = counted.sides;
@@ -456,7 +468,7 @@ fn count(
     let (status, complaints) = process.finish().map_err(|error| broken(path, &error))?;
     if !status.success() {
         let said = complaints.last.unwrap_or_else(|| format!("ffmpeg ended with {status}"));
-        return Err(damaged(path, format!("after {n_frames} frames: {said}")));
+        return Err(damaged(path, format!("after {n_frames} of its frames: {said}")));
     }
     match sides {
         Some(sides) => Ok(Counted { n_frames, sides, complaints }),
@@ -511,8 +523,11 @@ mod tests {
         let text =
             "[h264 @ 0x55] first\n\n[mov,mp4 @ 0x1] stream 0, offset 0x3: partial file\nlast of all\n\n";
         let complaints = listen(text.as_bytes());
-        assert_eq!(complaints.last.as_deref(), Some("last of all"));
+        assert_eq!(complaints.last.as_deref(), Some("stream 0, offset 0x3: partial file"));
         assert!(complaints.is_cut);
+        let complaints = listen(&b"first\nlast of all\n\n"[..]);
+        assert_eq!(complaints.last.as_deref(), Some("last of all"));
+        assert!(!complaints.is_cut);
         assert_eq!(listen(&b"[a @ 0x1] b"[..]).last.as_deref(), Some("b"));
         assert!(listen(&b"\n \n"[..]).last.is_none());
     }

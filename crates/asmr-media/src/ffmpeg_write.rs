@@ -125,6 +125,11 @@ impl FfmpegWriter {
         if !status.success() {
             return Err(stopped(&complaints));
         }
+        if let Pending::File { writer, .. } = &pending
+            && writer.get_ref().as_file().metadata()?.len() == 0
+        {
+            return Err(io::Error::other("ffmpeg stopped: it wrote nothing"));
+        }
         pending.commit()
     }
 }
