@@ -104,7 +104,7 @@ pub(crate) struct Common {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Fit a network to a picture, a recording, a film, a volume or a mesh and write it as an .asmr file
-    Encode(EncodeArgs),
+    Encode(Box<EncodeArgs>),
     /// Get the signal (or a region, a thumbnail, the raw floats) back from an .asmr file
     Decode(DecodeArgs),
     /// Show what an .asmr file holds and what each part of its network costs

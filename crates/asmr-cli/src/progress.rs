@@ -30,7 +30,7 @@ pub(crate) struct Progress {
     unit: &'static str,
     /// The first step of this run, of a fit that was gone on with.
     first_step: Option<u32>,
-    first_progress: f64,
+    began_at: f64,
 }
 
 impl Progress {
@@ -61,7 +61,7 @@ impl Progress {
             n_samples: 0,
             unit,
             first_step: None,
-            first_progress: 0.0,
+            began_at: 0.0,
         }
     }
 
@@ -71,7 +71,7 @@ impl Progress {
             FitEvent::Step { step, psnr_db, progress, n_samples } => {
                 self.n_samples += n_samples;
                 if self.first_step.is_none() {
-                    (self.first_step, self.first_progress) = (Some(step - 1), *progress);
+                    (self.first_step, self.began_at) = (Some(step - 1), *progress);
                 }
                 if self.interval.is_none_or(|interval| self.shown.elapsed() < interval) {
                     return;
@@ -101,7 +101,7 @@ impl Progress {
     fn text(&self, step: u32, psnr_db: f64, progress: f64) -> String {
         let elapsed = self.start.elapsed().as_secs_f64();
         let target = self.target_psnr_db.map_or_else(String::new, |target| format!(" of {target}"));
-        let done = progress - self.first_progress;
+        let done = progress - self.began_at;
         format!(
             "step {step}  {psnr_db:.2}{target} dB  {:.1} steps/s  {:.1} {}/s  ETA {}",
             f64::from(step - self.first_step.unwrap_or(0)) / elapsed,

@@ -261,7 +261,7 @@ fn bad_signals() {
     folder.write("silent.wav", &wav[..44]);
     let y4m = folder.read("f.y4m");
     folder.write("cut.y4m", &y4m[..y4m.len() - 10]);
-    folder.write("none.y4m", &y4m[..y4m.iter().position(|&b| b == b'\n').unwrap() + 1]);
+    folder.write("none.y4m", &y4m[..=y4m.iter().position(|&b| b == b'\n').unwrap()]);
     folder.write("v.raw", &[0; 480]);
     folder.write("points.obj", b"v 0 0 0\nv 1 0 0\n");
     let nan: Vec<u8> = [1.0f32, f32::NAN, 2.0, 3.0].iter().flat_map(|v| v.to_le_bytes()).collect();

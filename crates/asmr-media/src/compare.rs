@@ -220,7 +220,7 @@ impl Seams {
         // along their axis: such an axis does not count, or everything would be an edge.
         let at_edge = |axis: usize, position: u64| {
             let block = self.block[axis] as u64;
-            block > 2 && (position % block == 0 || position % block == block - 1)
+            block > 2 && (position.is_multiple_of(block) || position % block == block - 1)
         };
         let last = n_axes - 1;
         let along_last: Vec<bool> = (0..self.extents[last] as u64).map(|x| at_edge(last, x)).collect();

@@ -69,6 +69,10 @@ pub fn mse(a: &Signal, b: &Signal) -> Result<f64, MetricError> {
 }
 
 /// The sum of squared differences of two arrays of one type and length, in stored values.
+///
+/// # Panics
+/// When the types differ.
+#[must_use]
 pub fn squared_error(a: &Samples, b: &Samples) -> f64 {
     // In parts, so that the rounding of a long sum stays that of a short one.
     fn sum<T: Copy + Into<f64>>(a: &[T], b: &[T]) -> f64 {
@@ -81,6 +85,10 @@ pub fn squared_error(a: &Samples, b: &Samples) -> f64 {
 }
 
 /// The largest difference of two arrays of one type and length, in stored values.
+///
+/// # Panics
+/// When the types differ.
+#[must_use]
 pub fn largest_difference(a: &Samples, b: &Samples) -> f64 {
     fn largest<T: Copy + Into<f64>>(a: &[T], b: &[T]) -> f64 {
         a.iter().zip(b).map(|(&x, &y)| (x.into() - y.into()).abs()).fold(0.0, f64::max)

@@ -242,7 +242,6 @@ pub fn create_signal(path: &Path, info: &SignalInfo) -> Result<Box<dyn SliceWrit
     match &info.media {
         Media::Audio(_) => create_audio(path, info),
         Media::Video(_) => create_video(path, info),
-        Media::Volume(_) => create_volume(path, info),
         Media::Shape(_) => Err(MediaError::Unusable {
             path: path.to_path_buf(),
             problem: "a shape is written as a whole".to_owned(),
@@ -251,6 +250,6 @@ pub fn create_signal(path: &Path, info: &SignalInfo) -> Result<Box<dyn SliceWrit
         Media::Plain if info.extents.len() == 2 && info.channels <= 4 && info.value_range.is_none() => {
             create_picture(path, info)
         }
-        Media::Plain => create_volume(path, info),
+        Media::Volume(_) | Media::Plain => create_volume(path, info),
     }
 }

@@ -398,7 +398,7 @@ impl<'s> Fit<'s> {
             state.best_db = psnr_db;
             state.best.copy_from_slice(&state.params);
         }
-        if state.step % CHECKPOINT_STEPS == 0
+        if state.step.is_multiple_of(CHECKPOINT_STEPS)
             && psnr_db >= state.good.psnr_db
             && self.gradient.iter().all(|g| g.is_finite())
         {
@@ -413,7 +413,7 @@ impl<'s> Fit<'s> {
         }
         if let Some(target) = control.target_psnr_db
             && [ROUNDING, AVERAGING, CLAMPING].into_iter().any(|(gain_db, steps)| {
-                psnr_db > target - gain_db && state.step % decode_interval(steps, n_batches) == 0
+                psnr_db > target - gain_db && state.step.is_multiple_of(decode_interval(steps, n_batches))
             })
         {
             // Rounding costs a little, clamping gains a little: only a decode decides.

@@ -226,8 +226,9 @@ fn a_damaged_checkpoint_is_refused() {
             let mut bytes = checkpoint.clone();
             bytes[i] ^= 1 << bit;
             match (i, refusal(&signal, &network, &config, &bytes)) {
-                (0..8, CheckpointError::Magic) | (8..12, CheckpointError::Version(_)) => {}
-                (12.., CheckpointError::Damaged(_) | CheckpointError::Truncated(_)) => {}
+                (0..8, CheckpointError::Magic)
+                | (8..12, CheckpointError::Version(_))
+                | (12.., CheckpointError::Damaged(_) | CheckpointError::Truncated(_)) => {}
                 (_, error) => panic!("byte {i}: {error:?}"),
             }
             n_cases += 1;

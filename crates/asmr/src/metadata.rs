@@ -67,7 +67,7 @@ pub struct Video {
 pub enum VolumeContainer {
     /// NIfTI-1.
     Nifti,
-    /// NumPy's `.npy`, or an array of an `.npz`.
+    /// `NumPy`'s `.npy`, or an array of an `.npz`.
     Npy,
     /// Plain values.
     Raw,

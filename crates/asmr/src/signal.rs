@@ -437,8 +437,13 @@ pub enum Samples {
 /// ```
 #[macro_export]
 macro_rules! with_samples {
-    ($samples:expr, $values:ident => $body:expr) => {
-        match $samples {
+    ($samples:expr, $values:ident => $body:expr) => {{
+        #[allow(
+            clippy::useless_conversion,
+            clippy::let_and_return,
+            reason = "one of the types is f64 already"
+        )]
+        let result = match $samples {
             $crate::signal::Samples::U8($values) => $body,
             $crate::signal::Samples::I8($values) => $body,
             $crate::signal::Samples::U16($values) => $body,
@@ -447,8 +452,9 @@ macro_rules! with_samples {
             $crate::signal::Samples::I32($values) => $body,
             $crate::signal::Samples::F32($values) => $body,
             $crate::signal::Samples::F64($values) => $body,
-        }
-    };
+        };
+        result
+    }};
 }
 
 impl Samples {

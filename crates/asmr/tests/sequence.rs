@@ -64,7 +64,7 @@ fn layout_is_that_of_the_format_page() {
         r#""chunks":{"encoding":"f32","extent":24,"n":3},"fit":{"steps":10}}"#,
     );
     let mut json = json.as_bytes().to_vec();
-    while json.len() % 8 != 0 {
+    while !json.len().is_multiple_of(8) {
         json.push(b' ');
     }
     let mut expected = vec![0xA5, b'A', b'S', b'M', b'R', b'\r', b'\n', b'\n', 2, 0, 0, 0];
