@@ -285,7 +285,7 @@ fn files_with_changed_bytes_neither_panic_nor_hang() {
                     n_refused += 1;
                 }
             }
-            assert!(begin.elapsed() < Duration::from_secs(10), "{name}: case {case} takes long");
+            assert!(begin.elapsed() < Duration::from_secs(60), "{name}: case {case} takes long");
             n_cases += 1;
         }
         println!("{name}: {n_refused} of {n_cases} refused");
