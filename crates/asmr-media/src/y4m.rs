@@ -132,13 +132,17 @@ impl Header {
         let width = self.width as usize;
         let (across, down) = self.layout.step();
         let stride = width.div_ceil(across);
-        for (y, row) in luma.chunks_exact(width).enumerate() {
+        let start = out.len();
+        out.resize(start + 3 * n_luma, 0);
+        let rows = luma.chunks_exact(width).zip(out[start..].chunks_exact_mut(3 * width));
+        for (y, (row, out)) in rows.enumerate() {
             let start = y / down * stride;
             let pairs = cb[start..start + stride].iter().zip(&cr[start..start + stride]);
-            for (samples, (&cb, &cr)) in row.chunks(across).zip(pairs) {
+            let samples = row.chunks(across).zip(out.as_chunks_mut::<3>().0.chunks_mut(across));
+            for ((samples, out), (&cb, &cr)) in samples.zip(pairs) {
                 let tint = self.swing.tint(cb, cr);
-                for &luma in samples {
-                    out.extend(self.swing.rgb(luma, tint));
+                for (&luma, out) in samples.iter().zip(out) {
+                    *out = self.swing.rgb(luma, tint);
                 }
             }
         }
