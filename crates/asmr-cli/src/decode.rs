@@ -12,11 +12,12 @@ use asmr_media::{
 };
 use serde::Serialize;
 
-use crate::args::{Common, DecodeArgs, FrameBounds, Place, Ranges};
+use crate::args::{Common, DecodeArgs};
 use crate::error::{Failure, OK};
 use crate::files;
 use crate::pieces::{self, Wanted};
 use crate::report::{SignalReport, describe, duration, print, print_json, times};
+use crate::values::{FrameBounds, Place, Ranges};
 
 /// What is told about a decode.
 #[derive(Debug, Serialize)]

@@ -22,7 +22,7 @@ use asmr_train::config::{FitConfig, Preset};
 use asmr_train::fit::{Control, Ending, Fit, FitError, Fitted};
 use serde::Serialize;
 
-use crate::args::{Bases, Common, Distances, EncodeArgs, Extents, FrameBounds, PartArgs};
+use crate::args::{Common, EncodeArgs, PartArgs};
 use crate::error::{FAILED, Failure, INTERRUPTED, OK, say};
 use crate::files;
 use crate::interrupt;
@@ -34,6 +34,7 @@ use crate::report::{
     print, print_json, quote, rate_bpp, thousands,
 };
 use crate::resume::{self, Kept};
+use crate::values::{Bases, Distances, Extents, FrameBounds};
 
 /// Levels of the published protocol.
 const PAPER_LEVELS: usize = 4;

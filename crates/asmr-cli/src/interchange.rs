@@ -9,12 +9,13 @@ use asmr::interchange::{self, ImportError, MAX_IMPORT_HEADER_BYTES, imported_sig
 use asmr::network::MAX_PARAMS;
 use serde::Serialize;
 
-use crate::args::{Bases, Common, ExportArgs, ImportArgs};
+use crate::args::{Common, ExportArgs, ImportArgs};
 use crate::error::{Failure, OK};
 use crate::files;
 use crate::report::{
     CostReport, NetworkReport, SignalReport, describe, network_lines, print, print_json, rate_bpp, thousands,
 };
+use crate::values::Bases;
 
 /// The largest `.safetensors` file that is read: the most weights as f64, and room for the header.
 const MAX_IMPORT_BYTES: u64 = 8 * MAX_PARAMS as u64 + MAX_IMPORT_HEADER_BYTES + 8;

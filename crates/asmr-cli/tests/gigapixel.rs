@@ -75,7 +75,8 @@ fn memory_of_a_gigapixel_picture() {
     };
     let folder = Folder::new();
     write_mosaic(&folder.path("mosaic.png"), &Path::new(&data).join("megapixel/shadedrelief.jpg"));
-    let fitting = peak_of(folder.command(["encode", "mosaic.png", "-o", "n.asmr", "--steps", "24", "--quiet"]));
+    let fitting =
+        peak_of(folder.command(["encode", "mosaic.png", "-o", "n.asmr", "--steps", "24", "--quiet"]));
     let decoding = peak_of(folder.command(["decode", "n.asmr", "-o", "back.png", "--quiet"]));
     println!("fitting and comparing: {} MB; decoding: {} MB", fitting / 1_000_000, decoding / 1_000_000);
     assert!(fitting > 0 && fitting < MOST_FITTING, "{fitting} bytes while fitting");

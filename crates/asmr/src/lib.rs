@@ -13,5 +13,6 @@ mod parallel;
 pub mod partition;
 pub mod planner;
 pub mod reference;
+mod samples;
 pub mod signal;
 pub mod walk;
