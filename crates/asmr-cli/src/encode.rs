@@ -11,8 +11,9 @@ use asmr::cost::Cost;
 use asmr::file::{AsmrFile, FileHeader, FitRecord};
 use asmr::inference::Precision;
 use asmr::network::{Network, NetworkConfig};
-use asmr::partition::Partition;
+use asmr::partition::{Partition, parse_bases};
 use asmr::planner::{DEFAULT_WIDTH, PlanRequest, chunk_extent, plan};
+use asmr::published::published;
 use asmr::signal::{Signal, SignalInfo, Source};
 use asmr_media::{
     FrameRange, Limits, Opened, PictureFormat, ReadOptions, SliceReader, hold, open_signal, reopen_signal,
@@ -36,8 +37,6 @@ use crate::report::{
 use crate::resume::{self, Kept};
 use crate::values::{Bases, Distances, Extents, FrameBounds};
 
-/// Levels of the published protocol.
-const PAPER_LEVELS: usize = 4;
 /// Steps of a fit that a time limit ends.
 const UNTIL_TIME_IS_UP: u32 = 1_000_000_000;
 
@@ -104,7 +103,7 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
         network.width = width_for_time(&network, time).map_err(|error| Failure::usage(error.to_string()))?;
     }
     let trial_time = trial_start.elapsed() / n_chunks;
-    let config = fit_config(args, &network)?;
+    let config = fit_config(args, &network, n_chunks)?;
     files::check_output(&output)?;
     if args.bases.is_some() {
         note_padding(&network);
@@ -468,10 +467,10 @@ fn leaves_width_open(args: &EncodeArgs) -> bool {
 
 /// Bases and width: those given, the planner's for the rest.
 fn choose_network(args: &EncodeArgs, info: &SignalInfo) -> Result<NetworkConfig, Failure> {
-    let is_paper = Preset::from(args.preset) == Preset::Paper;
+    let paper = (Preset::from(args.preset) == Preset::Paper).then(|| published(info));
     let mut request = PlanRequest {
-        levels: args.levels.or(is_paper.then_some(PAPER_LEVELS)),
-        width: args.width.or((is_paper && args.mac.is_none()).then_some(DEFAULT_WIDTH)),
+        levels: args.levels.or(paper.map(|paper| paper.levels)),
+        width: args.width.or(paper.filter(|_| args.mac.is_none()).map(|paper| paper.width)),
         mac_budget: args.mac,
         modulator: args.modulator.into(),
         omega_0: args.omega_0,
@@ -480,7 +479,11 @@ fn choose_network(args: &EncodeArgs, info: &SignalInfo) -> Result<NetworkConfig,
     let refuse = |error: &dyn std::fmt::Display| {
         Failure::usage(format!("{} ({}): {error}", args.input.display(), describe(info)))
     };
-    let Some(Bases(bases)) = &args.bases else {
+    // The published bases, where nothing else is asked for.
+    let of_paper = paper
+        .filter(|_| args.mac.is_none() && args.levels.is_none())
+        .and_then(|paper| parse_bases(paper.bases?).ok());
+    let Some(bases) = args.bases.as_ref().map(|Bases(bases)| bases).or(of_paper.as_ref()) else {
         let chosen = plan(&request).map_err(|error| refuse(&error))?;
         return Ok(chosen.into_config(&request));
     };
@@ -500,8 +503,8 @@ fn choose_network(args: &EncodeArgs, info: &SignalInfo) -> Result<NetworkConfig,
 }
 
 /// The preset's settings with the options' changes.
-fn fit_config(args: &EncodeArgs, network: &NetworkConfig) -> Result<FitConfig, Failure> {
-    let mut config = FitConfig::preset(args.preset.into(), network);
+fn fit_config(args: &EncodeArgs, network: &NetworkConfig, n_chunks: u32) -> Result<FitConfig, Failure> {
+    let mut config = FitConfig::preset_of_chunk(args.preset.into(), network, n_chunks);
     config.seed = args.seed.unwrap_or(config.seed);
     if let Some(batch) = args.batch {
         config.set_batch(batch, network);

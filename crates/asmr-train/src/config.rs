@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::sampler::n_batches;
+use crate::work::step_mac;
 
 /// Named settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +77,9 @@ pub struct FitConfig {
     pub modulation_scale: f64,
     /// Whether the output bias starts at the signal's mean instead of at random.
     pub mean_start: bool,
+    /// The longest gradient (Euclidean norm) that is taken as it is; longer ones are shortened to it. 0: all are.
+    #[serde(default)]
+    pub clip: f64,
 }
 
 /// Why a configuration is refused.
@@ -90,11 +94,68 @@ pub struct ConfigError {
     pub range: &'static str,
 }
 
+/// The most multiply-adds that the default preset executes for a signal, all chunks together: some minutes on two cores.
+/// Other presets take theirs by their number of steps.
+pub const MOST_WORK: f64 = 3e13;
+/// Samples of a batch of a large signal, the paper's number for its largest pictures.
+pub const BATCH_SAMPLES: f64 = (1 << 18) as f64;
+/// Rate of such batches as a fraction of the full batch's.
+const BATCH_RATE: f64 = 0.2;
+/// Steps over which their rate rises, at most.
+const BATCH_WARMUP: u32 = 400;
+/// Steps that such a fit has at least.
+const MIN_BATCH_STEPS: f64 = 100.0;
+/// Samples from which the paper fits pictures in batches, ...
+const PAPER_LARGE: f64 = (1 << 24) as f64;
+/// ... and for how many epochs.
+const PAPER_EPOCHS: u32 = 500;
+
 impl FitConfig {
     /// A preset's settings for a network. The rate and the initial modulation follow the shape, as measured in the
     /// optimiser study (results/): see `stable_rate` and `initial_modulation` below.
     #[must_use]
     pub fn preset(preset: Preset, network: &NetworkConfig) -> Self {
+        Self::preset_of_chunk(preset, network, 1)
+    }
+
+    /// A preset's settings for one of the networks of a signal in chunks. They share the work that a fit may take.
+    ///
+    /// A fit of so many samples that the preset's full-batch steps would execute more than [`MOST_WORK`] goes in batches of
+    /// about [`BATCH_SAMPLES`] samples, as many as make that work. What it executes is counted, not timed, so the plan is the same on
+    /// every machine.
+    #[must_use]
+    pub fn preset_of_chunk(preset: Preset, network: &NetworkConfig, n_chunks: u32) -> Self {
+        let config = Self::full_batch(preset, network);
+        let n_samples = network.partition.n_samples() as f64;
+        if preset == Preset::Paper {
+            return if network.partition.n_axes() == 2 && n_samples >= PAPER_LARGE {
+                // 500 epochs of batches of 2^18 samples.
+                let batch = BATCH_SAMPLES / n_samples;
+                let steps = PAPER_EPOCHS * n_batches(network, batch);
+                Self { batch, steps, ..config }
+            } else {
+                config
+            };
+        }
+        let work = f64::from(config.steps) / f64::from(Self::full_batch(Preset::Default, network).steps)
+            * MOST_WORK
+            / f64::from(n_chunks);
+        let full = step_mac(network, config.algorithm, 1.0);
+        let batch = (BATCH_SAMPLES / n_samples).min(1.0);
+        if f64::from(config.steps) * full <= work || n_batches(network, batch) == 1 {
+            return config;
+        }
+        let steps = (work / step_mac(network, config.algorithm, batch)).clamp(MIN_BATCH_STEPS, 1e9) as u32;
+        Self {
+            batch,
+            steps,
+            rate: BATCH_RATE * config.rate,
+            warmup_steps: BATCH_WARMUP.min(steps / 4),
+            ..config
+        }
+    }
+
+    fn full_batch(preset: Preset, network: &NetworkConfig) -> Self {
         let base = Self {
             preset,
             seed: 0,
@@ -109,6 +170,7 @@ impl FitConfig {
             batch: 1.0,
             modulation_scale: initial_modulation(network),
             mean_start: true,
+            clip: 0.0,
         };
         match preset {
             Preset::Fast => Self { steps: 100, warmup_steps: 20, ..base },
@@ -122,6 +184,8 @@ impl FitConfig {
                 modulator_rate: 1.0,
                 modulation_scale: 1.0,
                 mean_start: false,
+                // Films: the only signals of three axes in the paper.
+                clip: if network.partition.n_axes() == 3 { 0.1 } else { 0.0 },
                 ..base
             },
         }
@@ -162,6 +226,7 @@ impl FitConfig {
             self.batch,
             "above 0 and at most 1 (full)",
         )?;
+        check(self.clip >= 0.0 && self.clip.is_finite(), "the clip", self.clip, "0 or more")?;
         let scale = self.modulation_scale;
         check((0.0..=10.0).contains(&scale), "the modulation scale", scale, "0 to 10")?;
         Ok(())

@@ -363,6 +363,7 @@ impl<'s> Fit<'s> {
         let full_batch = n_batches == 1;
         let loss =
             self.engine.loss_and_gradient(&state.params, state.sampler.next_batch(), &mut self.gradient);
+        clip(&mut self.gradient, config.clip);
         let smoothing = 1.0 / f64::from(n_batches.min(SMOOTHED_BATCHES));
         let mse = state.smooth_mse.map_or(loss.mse, |s: f64| s + smoothing * (loss.mse - s));
         state.smooth_mse = Some(mse);
@@ -500,6 +501,18 @@ pub fn fit(
     let mut fit = Fit::new(signal, network, config)?;
     let ending = fit.run(control, events)?;
     fit.finish(ending)
+}
+
+/// Shortens a gradient to `longest` if it is longer; 0 leaves all as they are.
+fn clip(gradient: &mut [f32], longest: f64) {
+    if longest <= 0.0 {
+        return;
+    }
+    let norm = gradient.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
+    if norm > longest {
+        let factor = (longest / norm) as f32;
+        gradient.iter_mut().for_each(|g| *g *= factor);
+    }
 }
 
 /// Share of the newest weights in the running average.

@@ -12,6 +12,7 @@ pub mod network;
 mod parallel;
 pub mod partition;
 pub mod planner;
+pub mod published;
 pub mod reference;
 mod samples;
 pub mod signal;

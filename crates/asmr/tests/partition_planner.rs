@@ -483,3 +483,19 @@ fn visible_cells_counted_one_by_one() {
         assert_eq!(p.n_visible_cells(level), origins.len() as u128, "level {level}");
     }
 }
+
+/// The published bases of films, chosen by hand, lose most of the saving: 17.6 times fewer multiply-adds than a SIREN. The
+/// planner's save a hundred times and more at the same width and depth.
+#[test]
+fn films_save_a_hundred_times() {
+    let mut n_cases = 0;
+    for extents in [[150, 270, 480], [132, 720, 1280]] {
+        let request = PlanRequest { levels: Some(10), width: Some(512), ..PlanRequest::new(&extents, 3) };
+        let network = plan(&request).unwrap().into_config(&request);
+        let cost = Cost::of(&network);
+        assert!(cost.ratio_paper() > 100.0, "{extents:?}: {}", cost.ratio_paper());
+        assert_eq!(network.partition.n_padded_samples(), network.partition.n_samples(), "{extents:?}");
+        n_cases += 1;
+    }
+    assert_eq!(n_cases, 2);
+}
