@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::sampler::n_batches;
+use crate::work::{gradient_mac, optimiser_mac, step_mac};
 
 /// Named settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,7 +93,9 @@ pub struct ConfigError {
 
 impl FitConfig {
     /// A preset's settings for a network. The rate and the initial modulation follow the shape, as measured in the
-    /// optimiser study (results/): see `stable_rate` and `initial_modulation` below.
+    /// optimiser study (results/): see `stable_rate` and `initial_modulation` below. Signals of more than
+    /// [`FULL_BATCH_SAMPLES`] are fitted in batches, in as many steps as a planned number of multiply-adds allows
+    /// (`paper` excepted).
     #[must_use]
     pub fn preset(preset: Preset, network: &NetworkConfig) -> Self {
         let base = Self {
@@ -110,7 +113,11 @@ impl FitConfig {
             modulation_scale: initial_modulation(network),
             mean_start: true,
         };
+        let is_large = network.partition.n_samples() > FULL_BATCH_SAMPLES;
         match preset {
+            Preset::Fast if is_large => base.in_batches(network, 0.25),
+            Preset::Default if is_large => base.in_batches(network, 1.0),
+            Preset::Best if is_large => base.in_batches(network, 4.0),
             Preset::Fast => Self { steps: 100, warmup_steps: 20, ..base },
             Preset::Default => base,
             Preset::Best => Self { steps: 2000, ..base },
@@ -124,6 +131,28 @@ impl FitConfig {
                 mean_start: false,
                 ..base
             },
+        }
+    }
+
+    /// Batches, rate and steps of a signal too large for full batches; `length` is the fit's as a multiple of the
+    /// default's.
+    fn in_batches(self, network: &NetworkConfig, length: f64) -> Self {
+        let n_samples = network.partition.n_samples() as f64;
+        let optimiser = optimiser_mac(network, self.algorithm);
+        let mut batch = BATCH_SAMPLES;
+        while optimiser > MAX_OPTIMISER_SHARE * gradient_mac(network, batch) && 2.0 * batch <= n_samples {
+            batch *= 2.0;
+        }
+        let fraction = (batch / n_samples).min(1.0);
+        let n_batches = f64::from(n_batches(network, fraction));
+        let affordable = LARGE_FIT_MAC / step_mac(network, self.algorithm, fraction);
+        let steps = (length * affordable.min(LARGE_FIT_EPOCHS * n_batches)).clamp(MIN_STEPS, 1e9) as u32;
+        Self {
+            batch: fraction,
+            rate: self.rate * (n_samples / n_batches / STEADY_SAMPLES).sqrt().min(1.0),
+            steps,
+            warmup_steps: (steps / 10).clamp(20, 500),
+            ..self
         }
     }
 
@@ -167,6 +196,21 @@ impl FitConfig {
         Ok(())
     }
 }
+
+/// Samples up to which presets fit with the full batch.
+pub const FULL_BATCH_SAMPLES: u128 = 1 << 21;
+/// Samples in a batch of a larger signal, ...
+const BATCH_SAMPLES: f64 = 262_144.0;
+/// ... doubled until the optimiser's own multiply-adds are at most this part of the gradient's.
+const MAX_OPTIMISER_SHARE: f64 = 1.0;
+/// Samples in a batch from which the full batch's rate is steady; it falls with the root of fewer.
+const STEADY_SAMPLES: f64 = 3e6;
+/// The most multiply-adds of a large signal's default fit: five minutes on two cores that execute 90e9 a second.
+pub const LARGE_FIT_MAC: f64 = 27e12;
+/// The most epochs of a large signal's default fit.
+const LARGE_FIT_EPOCHS: f64 = 60.0;
+/// The fewest steps of a fit in batches.
+const MIN_STEPS: f64 = 50.0;
 
 /// The highest learning rate that trains steadily: weights of a layer are of the order 1/√width, so steps must be
 /// too; and each further sine layer multiplies what a step does to the output.

@@ -16,6 +16,7 @@ pub mod optimiser;
 pub mod sampler;
 pub mod soap;
 mod state;
+pub mod work;
 
 /// The README's example, compiled and run as a test.
 #[cfg(doctest)]
