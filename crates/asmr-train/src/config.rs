@@ -208,7 +208,7 @@ const STEADY_SAMPLES: f64 = 3e6;
 /// The most multiply-adds of a large signal's default fit: five minutes on two cores that execute 90e9 a second.
 pub const LARGE_FIT_MAC: f64 = 27e12;
 /// The most epochs of a large signal's default fit.
-const LARGE_FIT_EPOCHS: f64 = 60.0;
+const LARGE_FIT_EPOCHS: f64 = 150.0;
 /// The fewest steps of a fit in batches.
 const MIN_STEPS: f64 = 50.0;
 
