@@ -9,6 +9,7 @@ use asmr::signal::{SampleType, Samples, Signal, SignalError, SignalInfo};
 use asmr_kernels::IsaLevel;
 use thiserror::Error;
 
+use crate::config::FULL_BATCH_SAMPLES;
 use crate::gradient::{Batch, GradientEngine};
 
 /// Gradients that a fit should have room for: with fewer, a narrower network gets further in the same time.
@@ -33,8 +34,8 @@ pub enum BudgetError {
     Signal(#[from] SignalError),
 }
 
-/// The largest width, up to the network's own, at which about a hundred full-batch gradients fit into `limit` on this
-/// machine; 64, or the network's own where that is less, if none does.
+/// The largest width, up to the network's own, at which about a hundred full-batch gradients (of a signal that is fitted
+/// in batches: as many samples as a hundred of the largest full batch) fit into `limit` on this machine; 64, or the network's own where that is less, if none does.
 ///
 /// Times a few gradients of a small network of the same width and channels, some hundredths of a second whatever the size
 /// of the grid, and reckons the rest from executed multiply-adds. So the answer is this machine's at this moment.
@@ -69,9 +70,10 @@ pub fn width_for_time(network: &NetworkConfig, limit: Duration) -> Result<usize,
     Ok(affordable_width(network, seconds * mac(network) / mac(&trial), limit.as_secs_f64()))
 }
 
-/// Multiply-adds of a whole decode; a gradient's are three times as many.
+/// Multiply-adds of a decode of the whole signal, or of as many samples as full batches are used for; a gradient's are
+/// three times as many.
 fn mac(network: &NetworkConfig) -> f64 {
-    Cost::of(network).mac_exec * network.partition.n_samples() as f64
+    Cost::of(network).mac_exec * network.partition.n_samples().min(FULL_BATCH_SAMPLES) as f64
 }
 
 /// The width from the seconds of a gradient at the network's own width.

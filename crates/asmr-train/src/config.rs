@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::sampler::n_batches;
-use crate::work::step_mac;
+use crate::work::{gradient_mac, optimiser_mac, step_mac};
 
 /// Named settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,68 +94,27 @@ pub struct ConfigError {
     pub range: &'static str,
 }
 
-/// The most multiply-adds that the default preset executes for a signal, all chunks together: some minutes on two cores.
-/// Other presets take theirs by their number of steps.
-pub const MOST_WORK: f64 = 3e13;
-/// Samples of a batch of a large signal, the paper's number for its largest pictures.
-pub const BATCH_SAMPLES: f64 = (1 << 18) as f64;
-/// Rate of such batches as a fraction of the full batch's.
-const BATCH_RATE: f64 = 0.2;
-/// Steps over which their rate rises, at most.
-const BATCH_WARMUP: u32 = 400;
-/// Steps that such a fit has at least.
-const MIN_BATCH_STEPS: f64 = 100.0;
-/// Samples from which the paper fits pictures in batches, ...
-const PAPER_LARGE: f64 = (1 << 24) as f64;
+/// Samples of the paper's batches of large pictures, ...
+const PAPER_BATCH_SAMPLES: f64 = 262_144.0;
+/// ... which are those from this many samples on, ...
+const PAPER_LARGE: f64 = 16_777_216.0;
 /// ... and for how many epochs.
 const PAPER_EPOCHS: u32 = 500;
 
 impl FitConfig {
     /// A preset's settings for a network. The rate and the initial modulation follow the shape, as measured in the
-    /// optimiser study (results/): see `stable_rate` and `initial_modulation` below.
+    /// optimiser study (results/): see `stable_rate` and `initial_modulation` below. Signals of more than
+    /// [`FULL_BATCH_SAMPLES`] are fitted in batches, in as many steps as a planned number of multiply-adds allows
+    /// (`paper` excepted).
     #[must_use]
     pub fn preset(preset: Preset, network: &NetworkConfig) -> Self {
         Self::preset_of_chunk(preset, network, 1)
     }
 
-    /// A preset's settings for one of the networks of a signal in chunks. They share the work that a fit may take.
-    ///
-    /// A fit of so many samples that the preset's full-batch steps would execute more than [`MOST_WORK`] goes in batches of
-    /// about [`BATCH_SAMPLES`] samples, as many as make that work. What it executes is counted, not timed, so the plan is the same on
-    /// every machine.
+    /// A preset's settings for one of the networks of a signal in chunks, which share the multiply-adds of a large signal's
+    /// fit.
     #[must_use]
     pub fn preset_of_chunk(preset: Preset, network: &NetworkConfig, n_chunks: u32) -> Self {
-        let config = Self::full_batch(preset, network);
-        let n_samples = network.partition.n_samples() as f64;
-        if preset == Preset::Paper {
-            return if network.partition.n_axes() == 2 && n_samples >= PAPER_LARGE {
-                // 500 epochs of batches of 2^18 samples.
-                let batch = BATCH_SAMPLES / n_samples;
-                let steps = PAPER_EPOCHS * n_batches(network, batch);
-                Self { batch, steps, ..config }
-            } else {
-                config
-            };
-        }
-        let work = f64::from(config.steps) / f64::from(Self::full_batch(Preset::Default, network).steps)
-            * MOST_WORK
-            / f64::from(n_chunks);
-        let full = step_mac(network, config.algorithm, 1.0);
-        let batch = (BATCH_SAMPLES / n_samples).min(1.0);
-        if f64::from(config.steps) * full <= work || n_batches(network, batch) == 1 {
-            return config;
-        }
-        let steps = (work / step_mac(network, config.algorithm, batch)).clamp(MIN_BATCH_STEPS, 1e9) as u32;
-        Self {
-            batch,
-            steps,
-            rate: BATCH_RATE * config.rate,
-            warmup_steps: BATCH_WARMUP.min(steps / 4),
-            ..config
-        }
-    }
-
-    fn full_batch(preset: Preset, network: &NetworkConfig) -> Self {
         let base = Self {
             preset,
             seed: 0,
@@ -172,22 +131,59 @@ impl FitConfig {
             mean_start: true,
             clip: 0.0,
         };
+        let is_large = network.partition.n_samples() > FULL_BATCH_SAMPLES;
+        let share = 1.0 / f64::from(n_chunks);
         match preset {
+            Preset::Fast if is_large => base.in_batches(network, 0.25, share),
+            Preset::Default if is_large => base.in_batches(network, 1.0, share),
+            Preset::Best if is_large => base.in_batches(network, 4.0, share),
             Preset::Fast => Self { steps: 100, warmup_steps: 20, ..base },
             Preset::Default => base,
             Preset::Best => Self { steps: 2000, ..base },
-            Preset::Paper => Self {
-                algorithm: Algorithm::Adam,
-                steps: 10_000,
-                rate: 1e-4,
-                warmup_steps: 0,
-                modulator_rate: 1.0,
-                modulation_scale: 1.0,
-                mean_start: false,
-                // Films: the only signals of three axes in the paper.
-                clip: if network.partition.n_axes() == 3 { 0.1 } else { 0.0 },
-                ..base
-            },
+            Preset::Paper => base.published(network),
+        }
+    }
+
+    /// The paper's protocol.
+    fn published(self, network: &NetworkConfig) -> Self {
+        let n_samples = network.partition.n_samples() as f64;
+        let is_large_picture = network.partition.n_axes() == 2 && n_samples >= PAPER_LARGE;
+        let batch = if is_large_picture { PAPER_BATCH_SAMPLES / n_samples } else { 1.0 };
+        let steps = if is_large_picture { PAPER_EPOCHS * n_batches(network, batch) } else { 10_000 };
+        Self {
+            algorithm: Algorithm::Adam,
+            steps,
+            rate: 1e-4,
+            warmup_steps: 0,
+            modulator_rate: 1.0,
+            batch,
+            modulation_scale: 1.0,
+            mean_start: false,
+            // Films: the only signals of three axes in the paper.
+            clip: if network.partition.n_axes() == 3 { 0.1 } else { 0.0 },
+            ..self
+        }
+    }
+
+    /// Batches, rate and steps of a signal too large for full batches; `length` is the fit's as a multiple of the
+    /// default's, `share` its part of the signal's multiply-adds.
+    fn in_batches(self, network: &NetworkConfig, length: f64, share: f64) -> Self {
+        let n_samples = network.partition.n_samples() as f64;
+        let optimiser = optimiser_mac(network, self.algorithm);
+        let mut batch = BATCH_SAMPLES;
+        while optimiser > MAX_OPTIMISER_SHARE * gradient_mac(network, batch) && 2.0 * batch <= n_samples {
+            batch *= 2.0;
+        }
+        let fraction = (batch / n_samples).min(1.0);
+        let n_batches = f64::from(n_batches(network, fraction));
+        let affordable = share * LARGE_FIT_MAC / step_mac(network, self.algorithm, fraction);
+        let steps = (length * affordable.min(LARGE_FIT_EPOCHS * n_batches)).clamp(MIN_STEPS, 1e9) as u32;
+        Self {
+            batch: fraction,
+            rate: self.rate * (n_samples / n_batches / STEADY_SAMPLES).sqrt().min(1.0),
+            steps,
+            warmup_steps: (steps / 10).clamp(20, 500),
+            ..self
         }
     }
 
@@ -232,6 +228,21 @@ impl FitConfig {
         Ok(())
     }
 }
+
+/// Samples up to which presets fit with the full batch.
+pub const FULL_BATCH_SAMPLES: u128 = 1 << 21;
+/// Samples in a batch of a larger signal, ...
+const BATCH_SAMPLES: f64 = 262_144.0;
+/// ... doubled until the optimiser's own multiply-adds are at most this part of the gradient's.
+const MAX_OPTIMISER_SHARE: f64 = 1.0;
+/// Samples in a batch from which the full batch's rate is steady; it falls with the root of fewer.
+const STEADY_SAMPLES: f64 = 3e6;
+/// The most multiply-adds of a large signal's default fit: five minutes on two cores that execute 90e9 a second.
+pub const LARGE_FIT_MAC: f64 = 27e12;
+/// The most epochs of a large signal's default fit.
+const LARGE_FIT_EPOCHS: f64 = 150.0;
+/// The fewest steps of a fit in batches.
+const MIN_STEPS: f64 = 50.0;
 
 /// The highest learning rate that trains steadily: weights of a layer are of the order 1/√width, so steps must be
 /// too; and each further sine layer multiplies what a step does to the output.

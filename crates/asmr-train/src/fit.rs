@@ -123,7 +123,7 @@ pub enum FitError {
 pub const TIMED_STEPS: usize = 4096;
 
 /// Steps between two copies of a good state.
-const CHECKPOINT_STEPS: u32 = 25;
+const GOOD_STEPS: u32 = 25;
 /// A fit whose PSNR stays this many dB under its best ...
 const DIVERGED_DB: f64 = 3.0;
 /// ... for this many steps in a row has diverged. (Single steps do spike and mend themselves.)
@@ -399,7 +399,7 @@ impl<'s> Fit<'s> {
             state.best_db = psnr_db;
             state.best.copy_from_slice(&state.params);
         }
-        if state.step.is_multiple_of(CHECKPOINT_STEPS)
+        if state.step.is_multiple_of(GOOD_STEPS)
             && psnr_db >= state.good.psnr_db
             && self.gradient.iter().all(|g| g.is_finite())
         {

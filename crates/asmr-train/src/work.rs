@@ -17,13 +17,21 @@ const SOAP_CUBES: f64 = 5.0;
 pub fn step_mac(network: &NetworkConfig, algorithm: Algorithm, fraction: f64) -> f64 {
     let epoch = Epoch::new(network, fraction);
     let n_samples = network.partition.n_samples() as f64 / f64::from(epoch.n_batches);
-    let gradient = PASSES * Cost::of(network).mac_exec * n_samples * (1.0 + epoch.extra);
-    let optimiser = match algorithm {
+    gradient_mac(network, n_samples) * (1.0 + epoch.extra) + optimiser_mac(network, algorithm)
+}
+
+/// Multiply-adds of a gradient over some samples.
+pub(crate) fn gradient_mac(network: &NetworkConfig, n_samples: f64) -> f64 {
+    PASSES * Cost::of(network).mac_exec * n_samples
+}
+
+/// Multiply-adds of an optimiser's update, those of SOAP's products of matrices alone.
+pub(crate) fn optimiser_mac(network: &NetworkConfig, algorithm: Algorithm) -> f64 {
+    match algorithm {
         Algorithm::Adam => 0.0,
         Algorithm::Soap => {
             let n_matrices = (network.n_sine_layers() - 1) as f64;
             SOAP_CUBES * n_matrices * (network.width as f64).powi(3)
         }
-    };
-    gradient + optimiser
+    }
 }

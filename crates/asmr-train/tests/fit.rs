@@ -8,7 +8,7 @@ use asmr::network::{Modulator, Network, NetworkConfig};
 use asmr::partition::{Partition, parse_bases};
 use asmr::planner::{PlanRequest, plan};
 use asmr::signal::{SampleType, Samples, Signal, SignalInfo};
-use asmr_train::config::{Algorithm, BATCH_SAMPLES, FitConfig, MOST_WORK, Preset};
+use asmr_train::config::{Algorithm, FitConfig, LARGE_FIT_MAC, Preset};
 use asmr_train::fit::{Control, Ending, FitError, FitEvent, Fitted, fit};
 use asmr_train::work::step_mac;
 
@@ -211,37 +211,31 @@ fn wrong_settings_and_shapes_are_refused() {
     assert!(matches!(result, Err(FitError::Shape { .. })));
 }
 
-/// What a preset may execute is counted: large signals go in batches, chunks share the work, small ones stay as they are.
+/// What a large signal's fit may execute is planned by count; chunks share it; small signals stay as they are.
 #[test]
 fn large_signals_are_planned_by_work() {
     let plan_of = |extents: &[usize], channels| {
         let request = PlanRequest::new(extents, channels);
         plan(&request).unwrap().into_config(&request)
     };
-    let map = plan_of(&[5400, 10_800], 3);
     let work_of = |config: &FitConfig, network: &NetworkConfig| {
         f64::from(config.steps) * step_mac(network, config.algorithm, config.batch)
     };
+    let map = plan_of(&[5400, 10_800], 3);
     let mut n_cases = 0;
-    for (preset, share) in [(Preset::Fast, 1.0 / 3.0), (Preset::Default, 1.0), (Preset::Best, 2000.0 / 300.0)]
-    {
+    for (preset, length) in [(Preset::Fast, 0.25), (Preset::Default, 1.0), (Preset::Best, 4.0)] {
         let config = FitConfig::preset(preset, &map);
         config.validate().unwrap();
-        let work = work_of(&config, &map) / (share * MOST_WORK);
-        assert!(work <= 1.0 && work > 0.99, "{preset:?}: {work}");
-        let samples = config.batch * 5400.0 * 10_800.0;
-        assert!((samples / BATCH_SAMPLES - 1.0).abs() < 1e-9, "{samples}");
+        let work = work_of(&config, &map) / (length * LARGE_FIT_MAC);
+        assert!(config.batch < 1.0 && work <= 1.0 && work > 0.98, "{preset:?}: {work}");
         n_cases += 1;
     }
     let film = plan_of(&[16, 720, 1280], 3);
     let config = FitConfig::preset_of_chunk(Preset::Default, &film, 9);
-    assert!(config.batch < 1.0 && 9.0 * work_of(&config, &film) <= MOST_WORK);
+    assert!(config.batch < 1.0 && 9.0 * work_of(&config, &film) <= LARGE_FIT_MAC);
     // 300 full batches of a photograph are far from it; the paper's protocol has its own numbers.
-    let photo = plan_of(&[512, 768], 3);
-    assert_eq!(
-        (FitConfig::preset(Preset::Default, &photo).batch, FitConfig::preset(Preset::Default, &photo).steps),
-        (1.0, 300)
-    );
+    let photo = FitConfig::preset(Preset::Default, &plan_of(&[512, 768], 3));
+    assert_eq!((photo.batch, photo.steps), (1.0, 300));
     let paper = FitConfig::preset(Preset::Paper, &plan_of(&[8192, 8192], 3));
     assert_eq!((paper.steps, paper.batch), (500 * 256, 1.0 / 256.0));
     assert_eq!(FitConfig::preset(Preset::Paper, &film).clip, 0.1);

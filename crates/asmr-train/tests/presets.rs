@@ -1,0 +1,78 @@
+//! What presets plan, by size and shape of the signal. Work is counted in multiply-adds: nothing here depends on a clock.
+
+use asmr::network::NetworkConfig;
+use asmr::planner::{PlanRequest, plan};
+use asmr_train::config::{FULL_BATCH_SAMPLES, FitConfig, LARGE_FIT_MAC, Preset};
+use asmr_train::sampler::Epoch;
+use asmr_train::work::step_mac;
+
+fn network(extents: &[usize], channels: usize, width: Option<usize>) -> NetworkConfig {
+    let request = PlanRequest { width, ..PlanRequest::new(extents, channels) };
+    plan(&request).unwrap().into_config(&request)
+}
+
+#[test]
+fn signals_up_to_two_million_samples_keep_the_full_batch() {
+    let mut n_cases = 0;
+    for extents in [vec![512, 768], vec![1411, 1411], vec![485_000], vec![64, 128, 128], vec![2048, 1024]] {
+        let network = network(&extents, 1, None);
+        for (preset, steps) in [(Preset::Fast, 100), (Preset::Default, 300), (Preset::Best, 2000)] {
+            let config = FitConfig::preset(preset, &network);
+            assert_eq!((config.batch, config.steps), (1.0, steps), "{extents:?}");
+            n_cases += 1;
+        }
+    }
+    assert_eq!(n_cases, 15);
+}
+
+#[test]
+fn larger_signals_are_fitted_in_batches_within_the_planned_work() {
+    let mut n_cases = 0;
+    for (extents, channels, width) in [
+        (vec![2048, 1025], 3, None),
+        (vec![4344, 4408], 1, None),
+        (vec![5400, 10_800], 3, None),
+        (vec![5400, 10_800], 3, Some(1024)),
+        (vec![16_384, 16_384], 3, Some(512)),
+        (vec![132, 720, 1280], 3, None),
+        (vec![256, 256, 256], 1, None),
+        (vec![20_000_000], 2, None),
+        (vec![1 << 20, 1 << 20], 1, Some(64)),
+    ] {
+        let network = network(&extents, channels, width);
+        let n_samples = network.partition.n_samples();
+        assert!(n_samples > FULL_BATCH_SAMPLES);
+        let mut works = Vec::new();
+        for (preset, length) in [(Preset::Fast, 0.25), (Preset::Default, 1.0), (Preset::Best, 4.0)] {
+            let config = FitConfig::preset(preset, &network);
+            config.validate().unwrap();
+            let epoch = Epoch::new(&network, config.batch);
+            assert!(epoch.n_batches > 1, "{extents:?}");
+            let batch = n_samples as f64 / f64::from(epoch.n_batches);
+            assert!(batch > 2e5, "{extents:?}: batches of {batch}");
+            let work = f64::from(config.steps) * step_mac(&network, config.algorithm, config.batch);
+            assert!(work <= length * LARGE_FIT_MAC * 1.01, "{extents:?} {preset:?}: {work:e} multiply-adds");
+            assert!(config.warmup_steps < config.steps / 2);
+            let full = FitConfig { batch: 1.0, ..FitConfig::preset(Preset::Paper, &network) };
+            assert_eq!((full.steps, full.rate), (10_000, 1e-4), "the published protocol has one length");
+            works.push(work);
+            n_cases += 1;
+        }
+        assert!(
+            (works[1] / works[0] - 4.0).abs() < 0.1 && (works[2] / works[1] - 4.0).abs() < 0.1,
+            "{works:?}"
+        );
+    }
+    assert_eq!(n_cases, 27);
+}
+
+#[test]
+fn a_given_batch_changes_the_rate_with_its_root() {
+    let network = network(&[5400, 10_800], 3, None);
+    let config = FitConfig::preset(Preset::Default, &network);
+    let mut other = config.clone();
+    let n_batches = f64::from(Epoch::new(&network, config.batch).n_batches);
+    other.set_batch(4.0 / n_batches, &network);
+    let other_n = f64::from(Epoch::new(&network, other.batch).n_batches);
+    assert!((other.rate / config.rate / (n_batches / other_n).sqrt() - 1.0).abs() < 1e-9);
+}
