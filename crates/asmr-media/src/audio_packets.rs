@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use asmr::signal::{SampleType, Samples};
@@ -123,8 +124,8 @@ impl PacketSource {
             return Ok((sought, 0));
         }
         let to = SeekTo::Timestamp { ts: Timestamp::new(start as i64), track_id: sought.track };
-        if sought.format.seek(SeekMode::Accurate, to).is_ok()
-            && let Ok(Some(packet)) = sought.format.next_packet()
+        if self.guarded(|| sought.format.seek(SeekMode::Accurate, to)).is_ok()
+            && let Ok(Some(packet)) = self.guarded(|| sought.format.next_packet())
             && let Ok(first) = u64::try_from(packet.pts.get())
             && first <= start
         {
@@ -142,9 +143,9 @@ impl PacketSource {
         // Without the encoder's delay, the number of frames is no reason to cut anything.
         let gapless = self.codec == Codec::Vorbis || track.delay.is_some();
         let options = AudioDecoderOptions::default().gapless(gapless).verify(verify);
-        let decoder = symphonia::default::get_codecs()
-            .make_audio_decoder(self.parameters(track)?, &options)
-            .map_err(|error| self.error(error))?;
+        let parameters = self.parameters(track)?;
+        let decoder =
+            self.guarded(|| symphonia::default::get_codecs().make_audio_decoder(parameters, &options))?;
         let bits = self.parameters(track)?.bits_per_sample.unwrap_or(32);
         Ok(Packets {
             source: Self { path: self.path.clone(), ..*self },
@@ -165,12 +166,20 @@ impl PacketSource {
             symphonia::core::io::MediaSourceStreamOptions::default(),
         );
         let options = FormatOptions::default();
-        let reader: Result<Box<dyn FormatReader>, Error> = match self.codec {
+        self.guarded(|| match self.codec {
             Codec::Flac => FlacReader::try_new(stream, options).map(|reader| Box::new(reader) as _),
             Codec::Mp3(_) => MpaReader::try_new(stream, options).map(|reader| Box::new(reader) as _),
             Codec::Vorbis => OggReader::try_new(stream, options).map(|reader| Box::new(reader) as _),
-        };
-        reader.map_err(|error| self.error(error))
+        })
+    }
+
+    /// Calls the decoder, which asserts what hostile files can break: that is a damaged file too. (What it was working
+    /// on is not used again.)
+    fn guarded<T>(&self, work: impl FnOnce() -> Result<T, Error>) -> Result<T, MediaError> {
+        match catch_unwind(AssertUnwindSafe(work)) {
+            Ok(result) => result.map_err(|error| self.error(error)),
+            Err(_) => Err(self.damaged("its decoder cannot make sense of it".to_owned())),
+        }
     }
 
     fn track<'a>(&self, format: &'a dyn FormatReader) -> Result<&'a Track, MediaError> {
@@ -254,7 +263,7 @@ impl Packets {
         let source = &self.source;
         let packet = match self.pending.take() {
             Some(packet) => Some(packet),
-            None => self.format.next_packet().map_err(|error| source.error(error))?,
+            None => source.guarded(|| self.format.next_packet())?,
         };
         let Some(packet) = packet else {
             if self.decoder.finalize().verify_ok == Some(false) {
@@ -276,7 +285,7 @@ impl Packets {
         }
         let parts = [packet.dur, packet.trim_start, packet.trim_end];
         self.expected = Some(parts.iter().fold(begins, |at, part| at.saturating_add_unsigned(part.get())));
-        let decoded = self.decoder.decode(&packet).map_err(|error| source.error(error))?;
+        let decoded = source.guarded(|| self.decoder.decode(&packet))?;
         Ok(Some(match decoded {
             GenericAudioBufferRef::F32(buffer) => {
                 let mut values = Vec::new();

@@ -7,6 +7,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use crate::audio_vorbis::check_setup;
+
 /// What a file of sound is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AudioFormat {
@@ -131,6 +133,8 @@ struct OggPage {
     sequence: u32,
     header_len: u64,
     body_len: u64,
+    /// The lengths of its segments; a packet ends with each that is below 255.
+    lacing: Vec<u8>,
 }
 
 impl OggPage {
@@ -158,7 +162,38 @@ impl OggPage {
             sequence: u32_at(18),
             header_len: (HEADER + lacing.len()) as u64,
             body_len: lacing.iter().map(|&x| u64::from(x)).sum(),
+            lacing,
         }))
+    }
+}
+
+/// Bytes of a Vorbis setup header; real ones have some thousand.
+const MAX_SETUP_BYTES: usize = 1 << 20;
+
+/// The three packets with which a Vorbis stream begins; the third is kept.
+#[derive(Default)]
+struct Headers {
+    n_whole: usize,
+    setup: Vec<u8>,
+}
+
+impl Headers {
+    fn are_whole(&self) -> bool {
+        self.n_whole == 3
+    }
+
+    fn take(&mut self, page: &OggPage, body: &[u8]) {
+        let mut rest = body;
+        for &length in &page.lacing {
+            let (segment, after) = rest.split_at(usize::from(length).min(rest.len()));
+            rest = after;
+            if self.n_whole == 2 {
+                self.setup.extend_from_slice(segment);
+            }
+            if length < 255 && !self.are_whole() {
+                self.n_whole += 1;
+            }
+        }
     }
 }
 
@@ -178,6 +213,7 @@ pub(crate) enum Flaw {
 pub(crate) fn check_ogg<R: BufRead + Seek>(reader: &mut R, len: u64) -> io::Result<Result<(), Flaw>> {
     let damaged = |detail: String| Ok(Err(Flaw::Damaged(detail)));
     let (mut at, mut last) = (0, None::<OggPage>);
+    let mut headers = Headers::default();
     loop {
         let Some(page) = OggPage::read(reader, at)? else {
             return damaged(format!("there is no page at byte {at} of {len}, where one should begin"));
@@ -203,10 +239,24 @@ pub(crate) fn check_ogg<R: BufRead + Seek>(reader: &mut R, len: u64) -> io::Resu
                 return damaged(format!("page {} is earlier than the one before it", page.sequence));
             }
         }
+        if !headers.are_whole() {
+            headers.take(&page, &read_at(reader, at + page.header_len, page.body_len as usize)?);
+            if headers.setup.len() > MAX_SETUP_BYTES {
+                return damaged(format!("its setup header has more than {MAX_SETUP_BYTES} bytes"));
+            }
+            if headers.are_whole()
+                && let Err(detail) = check_setup(&headers.setup)
+            {
+                return damaged(detail);
+            }
+        }
         at = end;
         if page.is_last || at == len {
             if !page.is_last {
                 return damaged("its last page is not marked as the last, so the end is missing".to_owned());
+            }
+            if !headers.are_whole() {
+                return damaged("it ends before its samples begin".to_owned());
             }
             if at == len {
                 return Ok(Ok(()));

@@ -29,6 +29,7 @@ mod audio_metrics;
 mod audio_packets;
 mod audio_read;
 mod audio_sniff;
+mod audio_vorbis;
 mod audio_wav;
 mod audio_write;
 mod compare;
