@@ -43,7 +43,7 @@ pub fn is_mesh(path: &Path) -> bool {
 /// place become one, vertices of no face and faces with a corner twice go. Normals, colours and texture are not kept; fronts are
 /// those of the corners' order.
 ///
-/// `limits.max_alloc_bytes` is the largest file that is read; reading needs up to about 20 times the file's bytes (a text of
+/// `limits.max_alloc_bytes` is the largest file that is read; reading needs up to about 30 times the file's bytes (a text of
 /// many short faces).
 ///
 /// # Errors

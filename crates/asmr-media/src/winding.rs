@@ -108,12 +108,12 @@ pub(crate) struct Closing {
     facets: Vec<Facet>,
 }
 
-/// Far triangles are taken together where they are this many times their radius away; then finer, then one by one.
-const DISTANCES: [f64; 3] = [2.0, 6.0, f64::INFINITY];
+/// Triangles are taken together where that is off by at most this, then by less, at last one by one.
+const TOLERANCES: [f64; 4] = [2e-3, 2e-4, 2e-5, 0.0];
 
 impl Closing {
     pub(crate) fn new(triangles: &[Triangle]) -> Self {
-        let tree = Tree::new(triangles, 8);
+        let tree = Tree::new(triangles, 4);
         let facets: Vec<Facet> = tree.order.iter().map(|&i| Facet::new(triangles[i as usize])).collect();
         let moments = tree
             .nodes
@@ -127,8 +127,8 @@ impl Closing {
     ///
     /// For a radius of 0 there is always an answer.
     pub(crate) fn least_inside(&self, middle: Point, radius: f64) -> Option<i32> {
-        for distance in DISTANCES {
-            let Some((w, error)) = self.interval(middle, radius, distance) else {
+        for tolerance in TOLERANCES {
+            let Some((w, error)) = self.interval(middle, radius, tolerance) else {
                 if radius > 0.0 {
                     return None;
                 }
@@ -147,7 +147,7 @@ impl Closing {
     }
 
     /// The winding number, and how far off it may be anywhere in the ball; `None` if that is half or more.
-    fn interval(&self, p: Point, radius: f64, distance: f64) -> Option<(f64, f64)> {
+    fn interval(&self, p: Point, radius: f64, tolerance: f64) -> Option<(f64, f64)> {
         let (mut w, mut error) = (0.0, 0.0);
         let mut at = 0;
         // Depth first; the nodes lie in that order, so the next after all parts of a node is found by its count.
@@ -157,9 +157,11 @@ impl Closing {
             let to_middle = sub(moments.middle, p);
             let far = norm(to_middle);
             let gap = far - moments.radius - radius;
-            if gap > distance * moments.radius {
+            let (remainder, change) =
+                if gap > 0.0 { moments.error(far, gap, radius) } else { (f64::INFINITY, 0.0) };
+            if remainder <= tolerance {
                 w += moments.winding(to_middle, far);
-                error += moments.error(far, gap, radius);
+                error += remainder + change;
             } else if node.second != 0 {
                 waiting.push(node.second as usize);
                 at += 1;
@@ -231,9 +233,9 @@ impl Moments {
 
     /// How far off that may be: the Taylor remainder of second order at the middle of the ball (third derivatives of 1/x
     /// are at most 6/x⁴), and the change within the ball (second derivatives are at most 2/x³).
-    fn error(&self, far: f64, gap: f64, ball: f64) -> f64 {
+    fn error(&self, far: f64, gap: f64, ball: f64) -> (f64, f64) {
         let remainder = 3.0 * self.radius.powi(2) / (far - self.radius).powi(4);
         let change = 2.0 * ball / gap.powi(3);
-        self.area * (remainder + change) / (4.0 * PI)
+        (self.area * remainder / (4.0 * PI), self.area * change / (4.0 * PI))
     }
 }

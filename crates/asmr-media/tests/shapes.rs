@@ -170,7 +170,7 @@ fn inside_is_where_the_winding_number_is_half_or_more() {
     ];
     let (mut n_cases, mut n_near) = (0, 0);
     for (name, mesh, is_closed) in &cases {
-        let (info, values, notes) = occupancy(mesh, 21);
+        let (info, values, notes) = occupancy(mesh, 22);
         assert_eq!(notes.is_closed, *is_closed, "{name}");
         assert_eq!(shape(&info).is_closed, *is_closed, "{name}");
         assert_eq!(notes.remarks().is_empty(), *is_closed, "{name}: {:?}", notes.remarks());
@@ -201,7 +201,7 @@ fn fronts_that_look_inwards() {
     assert!(notes.n_inverted > 50 && !notes.was_inverted, "{notes:?}");
     assert!(notes.remarks()[0].contains("count as outside"));
 
-    // So does an open one.
+    // An open one is turned around as well.
     let half = cut(torus(24, 12), 0.1);
     let (_, expected, _) = occupancy(&half, 20);
     let (_, values, notes) = occupancy(&flip(half, 1), 20);
