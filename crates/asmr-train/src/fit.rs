@@ -511,7 +511,9 @@ fn clip(gradient: &mut [f32], longest: f64) {
     let norm = gradient.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
     if norm > longest {
         let factor = (longest / norm) as f32;
-        gradient.iter_mut().for_each(|g| *g *= factor);
+        for g in gradient {
+            *g *= factor;
+        }
     }
 }
 
