@@ -9,7 +9,7 @@
 //!   [`write_image`] writes it. Nothing is ever dropped or rounded to make a signal fit.
 //! * [`write_npy`] writes any array of floats (volumes, audio, video, unclipped network outputs).
 //! * [`write_atomically`] is for every other file a program makes: the file is there whole, or not at all.
-//! * [`read_mesh`] and [`write_mesh`] read and write triangle meshes, [`voxelise`] makes a grid of one, [`surface`] a mesh
+//! * [`read_mesh`] and [`write_mesh`] read and write triangle meshes, [`voxelise()`] makes a grid of one, [`surface()`] a mesh
 //!   of a grid; [`iou`] and [`compare_meshes`] compare shapes.
 //! * [`mse`], [`psnr_db`], [`ssim`] and [`max_abs_error`] compare two signals of one shape.
 //!

@@ -428,7 +428,7 @@ impl ShapeReader {
     /// Reads a mesh and makes the whole grid.
     ///
     /// # Errors
-    /// As [`read_mesh`]; as [`voxelise`], naming the file.
+    /// As [`read_mesh`]; as [`voxelise()`], naming the file.
     pub fn open(path: &Path, options: &ShapeOptions, limits: &Limits) -> Result<Self, MediaError> {
         let mesh = read_mesh(path, limits)?;
         let (info, samples, notes) = voxelise(&mesh, options).map_err(|error| match error {
