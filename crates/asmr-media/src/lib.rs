@@ -15,7 +15,7 @@
 //! * [`open_volume`] reads NIfTI-1, `.npy`, `.npz`, Zarr and plain values slice by slice, [`create_volume`] writes them;
 //!   [`resampled_volume`] keeps world coordinates right when a part is cut out.
 //! * [`write_atomically`] is for every other file a program makes: the file is there whole, or not at all.
-//! * [`read_mesh`] and [`write_mesh`] read and write triangle meshes, [`voxelise`] makes a grid of one, [`surface`] a mesh
+//! * [`read_mesh`] and [`write_mesh`] read and write triangle meshes, [`voxelise()`] makes a grid of one, [`surface()`] a mesh
 //!   of a grid; [`iou`] and [`compare_meshes`] compare shapes.
 //! * [`open_audio`] reads a recording (WAV, FLAC, MP3, Ogg Vorbis) or a part of one, slice by slice; [`create_audio`]
 //!   writes WAV and FLAC; [`AudioComparison`] compares two as they go by. [`is_audio`] tells sound from anything else.

@@ -38,7 +38,8 @@ impl EdgeCounts {
 }
 
 impl Mesh {
-    /// Counts edges. Vertices at one place are different vertices here; [`read_mesh`](crate::read_mesh) makes them one.
+    /// Counts edges. Vertices at one place are different vertices here; [`read_mesh`](crate::read_mesh) makes them
+    /// one.
     #[must_use]
     pub fn edges(&self) -> EdgeCounts {
         let mut counts = EdgeCounts::default();
@@ -132,8 +133,8 @@ impl Mesh {
         Ok(())
     }
 
-    /// Vertices at exactly one place become one (0 and −0 are one place), those of no triangle go, and triangles with a
-    /// corner twice go. The order of what stays is kept.
+    /// Vertices at exactly one place become one (0 and −0 are one place), those of no triangle go, and triangles
+    /// with a corner twice go. The order of what stays is kept.
     pub(crate) fn merge_vertices(&mut self) {
         let key = |v: Point| v.map(|x| (x + 0.0).to_bits());
         let mut order: Vec<u32> = (0..self.vertices.len() as u32).collect();

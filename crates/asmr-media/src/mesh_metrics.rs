@@ -36,8 +36,8 @@ impl std::ops::AddAssign for Overlap {
     }
 }
 
-/// Counts the inside of two arrays of one type and length, in stored values: distances of 0 or more where `info` is a shape
-/// of distances, otherwise values in the upper half of the value range (of occupancy, 0.5 or more).
+/// Counts the inside of two arrays of one type and length, in stored values: distances of 0 or more where `info` is
+/// a shape of distances, otherwise values in the upper half of the value range (of occupancy, 0.5 or more).
 ///
 /// # Panics
 /// When the lengths differ.
@@ -83,19 +83,19 @@ pub struct MeshScores {
     pub chamfer: f64,
     /// The Chamfer distance over the diagonal of the original's box.
     pub relative_chamfer: f64,
-    /// The mean of |n · n'| over the points of both surfaces (the mean of the two means), 0 to 1: n is the normal of the triangle
-    /// that a point lies on, n' that of the nearest triangle of the other surface.
+    /// The mean of |n · n'| over the points of both surfaces (the mean of the two means), 0 to 1: n is the normal
+    /// of the triangle that a point lies on, n' that of the nearest triangle of the other surface.
     pub normal_consistency: f64,
     /// Points on each surface.
     pub n_points: usize,
 }
 
-/// Compares two surfaces by `n_points` points on each, drawn evenly by area from `seed`, and the truly nearest point of the
-/// other surface for each. One seed gives one result, on any number of threads.
+/// Compares two surfaces by `n_points` points on each, drawn evenly by area from `seed`, and the truly nearest
+/// point of the other surface for each. One seed gives one result, on any number of threads.
 ///
 /// # Errors
-/// [`MediaError::Shape`] when a mesh has no triangles, no area, an index without a vertex or a coordinate that is not finite, or
-/// `n_points` is 0.
+/// [`MediaError::Shape`] when a mesh has no triangles, no area, an index without a vertex or a coordinate that is
+/// not finite, or `n_points` is 0.
 pub fn compare_meshes(
     original: &Mesh,
     decoded: &Mesh,

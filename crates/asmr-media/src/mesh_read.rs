@@ -1,7 +1,8 @@
 //! Mesh files to meshes.
 //!
-//! OBJ by tobj and PLY by ply-rs-bw. STL is read here: `stl_io` drops what follows the first `endsolid`, takes binary files
-//! that begin with "solid" for text, and refuses text without a name or with the normals `nan` that some programs write.
+//! OBJ by tobj and PLY by ply-rs-bw. STL is read here: `stl_io` drops what follows the first `endsolid`, takes
+//! binary files that begin with "solid" for text, and refuses text without a name or with the normals `nan` that
+//! some programs write.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, Cursor, Read};
@@ -21,8 +22,9 @@ const STL_HEADER: u64 = 84;
 /// Bytes of a triangle of a binary STL.
 const STL_TRIANGLE: u64 = 50;
 
-/// Whether a file is a mesh of a format that is read, by its content; by its extension where the content leaves that open
-/// (a damaged file, an OBJ that begins with pages of comments). False for whatever is no readable regular file.
+/// Whether a file is a mesh of a format that is read, by its content; by its extension where the content leaves
+/// that open (a damaged file, an OBJ that begins with pages of comments). False for whatever is no readable regular
+/// file.
 #[must_use]
 pub fn is_mesh(path: &Path) -> bool {
     let head = || -> io::Result<(Vec<u8>, u64)> {
@@ -39,17 +41,17 @@ pub fn is_mesh(path: &Path) -> bool {
 
 /// Reads a mesh: OBJ, PLY (text and binary of both byte orders) or STL (text and binary), recognised by its content.
 ///
-/// Polygons become fans of triangles from their first corner, which is right where they are convex. Vertices at exactly one
-/// place become one, vertices of no face and faces with a corner twice go. Normals, colours and texture are not kept; fronts are
-/// those of the corners' order.
+/// Polygons become fans of triangles from their first corner, which is right where they are convex. Vertices at
+/// exactly one place become one, vertices of no face and faces with a corner twice go. Normals, colours and texture
+/// are not kept; fronts are those of the corners' order.
 ///
-/// `limits.max_alloc_bytes` is the largest file that is read; reading needs up to about 30 times the file's bytes (a text of
-/// many short faces).
+/// `limits.max_alloc_bytes` is the largest file that is read; reading needs up to about 30 times the file's bytes
+/// (a text of many short faces).
 ///
 /// # Errors
-/// [`MediaError::Read`]; [`MediaError::Damaged`] for a file that is cut short, breaks its format's rules, or has a corner
-/// without a vertex; [`MediaError::Unusable`] for another kind of file, one that is too large, has no faces, or has a
-/// coordinate that is not finite.
+/// [`MediaError::Read`]; [`MediaError::Damaged`] for a file that is cut short, breaks its format's rules, or has a
+/// corner without a vertex; [`MediaError::Unusable`] for another kind of file, one that is too large, has no faces,
+/// or has a coordinate that is not finite.
 pub fn read_mesh(path: &Path, limits: &Limits) -> Result<Mesh, MediaError> {
     let unreadable = |error| MediaError::Read { path: path.to_path_buf(), error };
     let unusable = |problem| MediaError::Unusable { path: path.to_path_buf(), problem };

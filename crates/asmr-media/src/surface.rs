@@ -1,10 +1,11 @@
 //! Grids to meshes: marching cubes (Lorensen and Cline 1987).
 //!
-//! A cell lies between eight samples. Each of its twelve edges with one end inside and one outside carries a vertex. On a
-//! face of the cell, vertices are joined around each run of inside corners; where the two inside corners of a face are
-//! opposite, each is cut off by itself. Both cells at the face see the same, so the lines close to loops without gaps. A loop
-//! becomes triangles none of whose inner lines lies in a face of the cell, or, where that cannot be, a fan around its middle:
-//! a line in the face could be the other cell's as well, and an edge of four triangles is no manifold.
+//! A cell lies between eight samples. Each of its twelve edges with one end inside and one outside carries a
+//! vertex. On a face of the cell, vertices are joined around each run of inside corners; where the two inside
+//! corners of a face are opposite, each is cut off by itself. Both cells at the face see the same, so the lines
+//! close to loops without gaps. A loop becomes triangles none of whose inner lines lies in a face of the cell, or,
+//! where that cannot be, a fan around its middle: a line in the face could be the other cell's as well, and an edge
+//! of four triangles is no manifold.
 
 use std::sync::LazyLock;
 
@@ -17,8 +18,8 @@ use crate::mesh::{Mesh, mean};
 /// The level of the surface on the network's scale, of occupancy (0 to 1) as of distances (−t to t).
 pub const SURFACE_LEVEL: f32 = 0.5;
 
-/// A vertex keeps this distance from the samples at its edge's ends, in spacings: at a sample itself, several would fall
-/// together.
+/// A vertex keeps this distance from the samples at its edge's ends, in spacings: at a sample itself, several would
+/// fall together.
 const CLEARANCE: f64 = 1e-4;
 
 /// Edges of a cell: 4 along x, 4 along y, 4 along z; see [`edge_number`].
@@ -26,19 +27,19 @@ const N_EDGES: usize = 12;
 
 /// The surface where values pass `level`, its fronts looking to where they are below.
 ///
-/// `values` are one per sample, slowest axis first: network values with [`SURFACE_LEVEL`] (unclamped they give the smoothest
-/// surface), stored occupancy with 0.5, or stored distances with 0. A value of at least `level` is inside, NaN is outside.
-/// What lies beyond the grid is outside: where the inside reaches the border, the surface runs half a spacing
-/// beyond it. So the mesh is closed: every edge has two triangles that look to one side, every vertex one ring of triangles.
-/// Without any inside the mesh is empty.
+/// `values` are one per sample, slowest axis first: network values with [`SURFACE_LEVEL`] (unclamped they give the
+/// smoothest surface), stored occupancy with 0.5, or stored distances with 0. A value of at least `level` is
+/// inside, NaN is outside. What lies beyond the grid is outside: where the inside reaches the border, the surface
+/// runs half a spacing beyond it. So the mesh is closed: every edge has two triangles that look to one side, every
+/// vertex one ring of triangles. Without any inside the mesh is empty.
 ///
-/// A vertex lies where linear interpolation between two neighbouring samples puts it, but at least 0.0001 spacings from both.
-/// Vertices are in the units of [`Shape`](asmr::metadata::Shape) where `info` is a shape; of other grids of three axes sample
-/// (k, j, i) lies at (i, j, k).
+/// A vertex lies where linear interpolation between two neighbouring samples puts it, but at least 0.0001 spacings
+/// from both. Vertices are in the units of [`Shape`](asmr::metadata::Shape) where `info` is a shape; of other grids
+/// of three axes sample (k, j, i) lies at (i, j, k).
 ///
 /// # Errors
-/// [`MediaError::Shape`] when `info` has not three axes of one channel, the number of values is not theirs, or the surface has
-/// more vertices than 32 bits count.
+/// [`MediaError::Shape`] when `info` has not three axes of one channel, the number of values is not theirs, or the
+/// surface has more vertices than 32 bits count.
 pub fn surface(info: &SignalInfo, values: &[f32], level: f32) -> Result<Mesh, MediaError> {
     let refused = |problem| Err(MediaError::Shape { problem });
     let &[depth, rows, columns] = info.extents.as_slice() else {
@@ -217,7 +218,8 @@ static CELLS: LazyLock<Vec<Vec<Part>>> = LazyLock::new(|| (0..256).map(cell_part
 const FACES: [[usize; 4]; 6] =
     [[0, 2, 3, 1], [4, 5, 7, 6], [0, 1, 5, 4], [2, 6, 7, 3], [0, 4, 6, 2], [1, 3, 7, 5]];
 
-/// The number of the edge between two neighbouring corners: 4 times its axis, and the lower corner's other two coordinates.
+/// The number of the edge between two neighbouring corners: 4 times its axis, and the lower corner's other two
+/// coordinates.
 fn edge_number(a: usize, b: usize) -> u8 {
     let low = a & b;
     (match a ^ b {
@@ -229,8 +231,8 @@ fn edge_number(a: usize, b: usize) -> u8 {
 
 fn cell_parts(inside: usize) -> Vec<Part> {
     let is_inside = |corner: usize| inside >> corner & 1 == 1;
-    // From each edge, where the line across a face leads: from where the walk around the face enters the inside to where it
-    // leaves it.
+    // From each edge, where the line across a face leads: from where the walk around the face enters the inside to
+    // where it leaves it.
     let mut next = [None; N_EDGES];
     for face in FACES {
         for start in 0..4 {

@@ -62,8 +62,8 @@ impl Facet {
 
     /// The square of the distance of a point from the nearest point of the triangle.
     ///
-    /// The nearest of the three edges and, over the inside, the plane: no choice between them rests on a difference that
-    /// rounding could turn, as it may in needles.
+    /// The nearest of the three edges and, over the inside, the plane: no choice between them rests on a difference
+    /// that rounding could turn, as it may in needles.
     #[inline]
     pub(crate) fn squared_distance(&self, p: Point) -> f64 {
         let mut least = f64::INFINITY;
@@ -241,7 +241,8 @@ mod tests {
         assert_eq!(n_cases, 1200);
     }
 
-    /// By the definition: no point of the triangle is nearer, and one of a fine mesh of points in it is nearly as near.
+    /// By the definition: no point of the triangle is nearer, and one of a fine mesh of points in it is nearly as
+    /// near.
     #[test]
     fn the_distance_is_that_of_the_nearest_point() {
         let mut state = 2;

@@ -3,9 +3,10 @@
 //! The work is done in slabs of a few slices, in units of the grid's spacing with the first sample at the origin.
 //!
 //! * Inside or outside: along each row of the grid the surface is crossed at places that follow from its triangles'
-//!   sections with the row's slice. Crossings count +1 or −1; their sum up to a sample is the winding number. Whether an
-//!   edge's section lies before or behind a row is decided from the edge alone, alike for all its triangles, so rounding
-//!   opens no gap. Holes are closed for the count, and what closes them is subtracted again: [`crate::winding`].
+//!   sections with the row's slice. Crossings count +1 or −1; their sum up to a sample is the winding number.
+//!   Whether an edge's section lies before or behind a row is decided from the edge alone, alike for all its
+//!   triangles, so rounding opens no gap. Holes are closed for the count, and what closes them is subtracted again:
+//!   [`crate::winding`].
 //! * Distances: every triangle looks at the samples within the truncation of its box; each keeps its least.
 
 use std::path::Path;
@@ -58,7 +59,8 @@ pub struct ShapeNotes {
     /// Whether every edge is passed as often one way as the other, so that the winding number is a whole number
     /// everywhere. Where not, what is inside is a guess: where the winding number is 0.5 or more.
     pub is_closed: bool,
-    /// Whether the fronts looked inwards as a whole (the enclosed volume was negative), so that all were turned around.
+    /// Whether the fronts looked inwards as a whole (the enclosed volume was negative), so that all were turned
+    /// around.
     pub was_inverted: bool,
     /// Samples inside.
     pub n_inside: u64,
@@ -74,8 +76,8 @@ impl ShapeNotes {
         let edges = self.edges;
         if !self.is_closed {
             remarks.push(format!(
-                "the mesh is not closed ({} of {} edges bound a hole, {} join fronts to backs, {} have three faces or more), so what is \
-                 inside is a guess: where the winding number is 0.5 or more",
+                "the mesh is not closed ({} of {} edges bound a hole, {} join fronts to backs, {} have three faces or \
+                 more), so what is inside is a guess: where the winding number is 0.5 or more",
                 edges.n_boundary, edges.n_edges, edges.n_flipped, edges.n_crowded
             ));
         }
@@ -90,7 +92,8 @@ impl ShapeNotes {
         }
         if self.n_inside == 0 {
             remarks.push(
-                "no sample lies inside; the surface encloses nothing, or less than the grid's spacing: raise the resolution, or fit distances"
+                "no sample lies inside; the surface encloses nothing, or less than the grid's spacing: raise the \
+                 resolution, or fit distances"
                     .to_owned(),
             );
         }
@@ -100,19 +103,21 @@ impl ShapeNotes {
 
 /// Samples a mesh on a cubic grid of `resolution`³ samples, axes `[z, y, x]`, one channel.
 ///
-/// The grid's centre is the centre of the mesh's box; its side is the box's longest side and 5 % of that on both ends, from the
-/// first sample to the last. So with L the longest side the spacing is `1.1 L / (resolution − 1)`.
+/// The grid's centre is the centre of the mesh's box; its side is the box's longest side and 5 % of that on both
+/// ends, from the first sample to the last. So with L the longest side the spacing is `1.1 L / (resolution − 1)`.
 ///
 /// Occupancy is 0 or 1 (`u8`, value range 0 to 1), distances are `f32`, positive inside, cut at ±t, where t is
-/// `truncation_voxels` times the spacing, rounded to 32 bits (value range −t to t). A sample is inside where the winding
-/// number is 0.5 or more; [`ShapeNotes`] tells where that is a guess. Nothing here is approximate but for rounding in 64 bits:
-/// a sample closer to the surface than that may fall on either side.
+/// `truncation_voxels` times the spacing, rounded to 32 bits (value range −t to t). A sample is inside where the
+/// winding number is 0.5 or more; [`ShapeNotes`] tells where that is a guess. Nothing here is approximate but for
+/// rounding in 64 bits: a sample closer to the surface than that may fall on either side.
 ///
-/// Memory: the grid, and about 250 bytes per triangle, 500 for distances or where a mesh falls apart into loose triangles.
+/// Memory: the grid, and about 250 bytes per triangle, 500 for distances or where a mesh falls apart into loose
+/// triangles.
 ///
 /// # Errors
-/// [`MediaError::Shape`] for a mesh without triangles, with an index without a vertex, with coordinates that are not finite, all in one
-/// point, or so far from the origin that the grid's places cannot be told apart; and for options out of range.
+/// [`MediaError::Shape`] for a mesh without triangles, with an index without a vertex, with coordinates that are
+/// not finite, all in one point, or so far from the origin that the grid's places cannot be told apart; and for
+/// options out of range.
 pub fn voxelise(
     mesh: &Mesh,
     options: &ShapeOptions,
@@ -149,7 +154,8 @@ pub fn voxelise(
     let is_closed = closing.is_empty();
     // More triangles than the mesh itself: then the mesh turned around, which closes it as well.
     let is_heap = closing.len() >= triangles.len();
-    // Fans over loose triangles enclose nothing; of a heap, what counts is where its fronts look as seen from the middle.
+    // Fans over loose triangles enclose nothing; of a heap, what counts is where its fronts look as seen from the
+    // middle.
     let middle = [(resolution - 1) as f64 / 2.0; 3];
     let volume = |t: &Triangle| {
         let [a, b, c] = t.map(|p| sub(p, middle));
@@ -422,7 +428,7 @@ impl ShapeReader {
     /// Reads a mesh and makes the whole grid.
     ///
     /// # Errors
-    /// As [`read_mesh`]; as [`voxelise`], naming the file.
+    /// As [`read_mesh`]; as [`voxelise()`], naming the file.
     pub fn open(path: &Path, options: &ShapeOptions, limits: &Limits) -> Result<Self, MediaError> {
         let mesh = read_mesh(path, limits)?;
         let (info, samples, notes) = voxelise(&mesh, options).map_err(|error| match error {

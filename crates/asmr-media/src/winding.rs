@@ -1,16 +1,16 @@
 //! Inside or outside: generalised winding numbers (Jacobson, Kavan and Sorkine-Hornung 2013).
 //!
-//! The winding number of a mesh M at p is the sum of its triangles' signed solid angles seen from p, over 4π. Of a mesh
-//! that is closed it is a whole number; with holes it goes smoothly from 1 to 0 through them.
+//! The winding number of a mesh M at p is the sum of its triangles' signed solid angles seen from p, over 4π. Of a
+//! mesh that is closed it is a whole number; with holes it goes smoothly from 1 to 0 through them.
 //!
-//! Let C be triangles that close the holes. M and C together have a whole winding number n(p), which counting crossings
-//! along a line gives exactly, and M alone has n(p) − w(p) where w belongs to C. So only the few triangles of C need solid
-//! angles, and of a closed mesh none do. Where C would be larger than M (a heap of loose triangles), C is M turned around
-//! and n is 0.
+//! Let C be triangles that close the holes. M and C together have a whole winding number n(p), which counting
+//! crossings along a line gives exactly, and M alone has n(p) − w(p) where w belongs to C. So only the few
+//! triangles of C need solid angles, and of a closed mesh none do. Where C would be larger than M (a heap of loose
+//! triangles), C is M turned around and n is 0.
 //!
-//! Inside is `n − w ≥ 0.5`. [`Closing::least_inside`] finds the n from which on that is so for a whole ball at once, from
-//! an interval that certainly holds w: far triangles are taken together, by a Taylor series about their middle as by
-//! Barill and others (2018), whose remainder is bounded.
+//! Inside is `n − w ≥ 0.5`. [`Closing::least_inside`] finds the n from which on that is so for a whole ball at
+//! once, from an interval that certainly holds w: far triangles are taken together, by a Taylor series about their
+//! middle as by Barill and others (2018), whose remainder is bounded.
 
 use std::f64::consts::PI;
 
@@ -37,8 +37,8 @@ pub fn winding_number(mesh: &Mesh, point: [f64; 3]) -> f64 {
     mesh.triangles.iter().map(|&t| triangle_winding(mesh.corners(t), point)).sum()
 }
 
-/// Triangles that close the holes of a mesh: with them, every edge is passed as often one way as the other. Empty if that
-/// is so already. Every connected piece of the rim gets a fan from its middle.
+/// Triangles that close the holes of a mesh: with them, every edge is passed as often one way as the other. Empty
+/// if that is so already. Every connected piece of the rim gets a fan from its middle.
 pub(crate) fn closing_triangles(mesh: &Mesh) -> Vec<Triangle> {
     let mut rim: Vec<[u32; 2]> = Vec::new();
     for uses in mesh.sorted_edges().chunk_by(|a, b| a.0 == b.0) {
@@ -220,7 +220,8 @@ impl Moments {
         moments
     }
 
-    /// The integral of `n · x / |x|³` over the triangles, x seen from the point, to first order about their middle `d`.
+    /// The integral of `n · x / |x|³` over the triangles, x seen from the point, to first order about their middle
+    /// `d`.
     fn winding(&self, d: Point, length: f64) -> f64 {
         let inverse = 1.0 / length;
         let inverse_cube = inverse.powi(3);
@@ -231,8 +232,8 @@ impl Moments {
             / (4.0 * PI)
     }
 
-    /// How far off that may be: the Taylor remainder of second order at the middle of the ball (third derivatives of 1/x
-    /// are at most 6/x⁴), and the change within the ball (second derivatives are at most 2/x³).
+    /// How far off that may be: the Taylor remainder of second order at the middle of the ball (third derivatives
+    /// of 1/x are at most 6/x⁴), and the change within the ball (second derivatives are at most 2/x³).
     fn error(&self, far: f64, gap: f64, ball: f64) -> (f64, f64) {
         let remainder = 3.0 * self.radius.powi(2) / (far - self.radius).powi(4);
         let change = 2.0 * ball / gap.powi(3);
