@@ -1,11 +1,11 @@
 //! A decoded signal against its original, slices at a time.
 
-use asmr::metadata::{Media, ShapeField};
+use asmr::metadata::Media;
 use asmr::signal::{Samples, Signal, SignalInfo};
 use asmr::with_samples;
 
 use crate::metrics::{largest_difference, psnr_db_of_mse, squared_error, ssim};
-use crate::{AudioComparison, VideoComparison};
+use crate::{AudioComparison, Overlap, VideoComparison};
 
 /// Rows that two neighbouring places of the SSIM's window share.
 const SHARED_ROWS: usize = 6;
@@ -45,8 +45,7 @@ pub struct Comparison {
     squares: f64,
     n_values: f64,
     max_abs_error: f64,
-    /// Samples inside both, and inside either.
-    overlap: Option<(u64, u64)>,
+    overlap: Option<Overlap>,
     seams: Option<Seams>,
 }
 
@@ -62,7 +61,7 @@ impl Comparison {
             squares: 0.0,
             n_values: 0.0,
             max_abs_error: 0.0,
-            overlap: matches!(info.media, Media::Shape(_)).then_some((0, 0)),
+            overlap: matches!(info.media, Media::Shape(_)).then(Overlap::default),
             seams: block.map(|block| Seams::new(info, block)),
             info: info.clone(),
         }
@@ -87,18 +86,8 @@ impl Comparison {
         self.squares += squared_error(original, decoded);
         self.n_values += original.len() as f64;
         self.max_abs_error = self.max_abs_error.max(largest_difference(original, decoded));
-        if let Some((both, either)) = &mut self.overlap {
-            let level = match &self.info.media {
-                Media::Shape(shape) if shape.field == ShapeField::Distance => 0.0,
-                _ => 0.5,
-            };
-            let inside = |samples: &Samples| -> Vec<bool> {
-                with_samples!(samples, v => v.iter().map(|&x| f64::from(x) > level).collect())
-            };
-            for (a, b) in inside(original).into_iter().zip(inside(decoded)) {
-                *both += u64::from(a && b);
-                *either += u64::from(a || b);
-            }
+        if let Some(overlap) = &mut self.overlap {
+            *overlap += crate::overlap(&self.info, original, decoded);
         }
         if let Some(seams) = &mut self.seams {
             seams.push(original, decoded, first);
@@ -114,9 +103,7 @@ impl Comparison {
             max_abs_error: self.max_abs_error,
             ssim: self.rows.and_then(RowSimilarity::finish),
             // Two empty shapes are the same.
-            iou: self
-                .overlap
-                .map(|(both, either)| if either == 0 { 1.0 } else { both as f64 / either as f64 }),
+            iou: self.overlap.map(|overlap| overlap.iou().unwrap_or(1.0)),
             seam_db: self.seams.and_then(|seams| seams.finish()),
             ..Scores::default()
         };

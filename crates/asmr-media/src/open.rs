@@ -9,9 +9,9 @@ use asmr::signal::{SampleType, SignalInfo};
 use crate::error::MediaError;
 use crate::stream::{SliceReader, SliceWriter};
 use crate::{
-    AudioPart, FrameRange, Limits, ShapeNotes, ShapeOptions, ShapeReader, VolumeOptions, create_audio,
-    create_picture, create_video, create_volume, is_audio, is_mesh, is_video, open_audio, open_audio_frames,
-    open_picture, open_video, open_volume, volume_kind,
+    AudioPart, FrameRange, Limits, ShapeOptions, ShapeReader, VolumeOptions, create_audio, create_picture,
+    create_video, create_volume, is_audio, is_mesh, is_video, open_audio, open_audio_frames, open_picture,
+    open_video, open_volume, volume_kind,
 };
 
 /// What a file holds.
@@ -132,22 +132,11 @@ pub fn open_signal(path: &Path, options: &ReadOptions) -> Result<Opened, MediaEr
             shape.resolution = options.resolution.unwrap_or(shape.resolution);
             shape.field = options.field.unwrap_or(shape.field);
             let reader = ShapeReader::open(path, &shape, &options.limits)?;
-            notes.extend(shape_note(reader.notes()));
+            notes.extend(reader.notes().remarks());
             Box::new(reader)
         }
     };
     Ok(Opened { kind, reader, notes })
-}
-
-/// What should be said about a mesh's inside.
-fn shape_note(notes: &ShapeNotes) -> Option<String> {
-    if !notes.is_closed {
-        return Some(format!(
-            "the mesh is open ({} edges have one triangle), so its inside is a guess: where its generalised winding number is 0.5 or more",
-            notes.edges.n_boundary
-        ));
-    }
-    notes.was_inverted.then(|| "the mesh's triangles look inwards, so they were all turned around".to_owned())
 }
 
 /// An opened signal.
