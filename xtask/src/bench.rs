@@ -1,9 +1,9 @@
-//! `cargo xtask bench`: runs the benches of `asmr-zoo`, then brings docs/BENCHMARKS.md up to date.
+//! `cargo xtask bench`: runs the benches of `asmr-zoo`, then brings the pages made of results up to date.
 
 use std::path::Path;
 
-use crate::benchmarks;
 use crate::ci::cargo_command;
+use crate::pages;
 
 /// Passes all arguments on; the error says what failed.
 pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<(), String> {
@@ -15,8 +15,8 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<(), String> {
     if !status.success() {
         return Err("the benches failed".to_owned());
     }
-    if benchmarks::write(root)? {
-        println!("docs/BENCHMARKS.md updated");
+    for page in pages::write(root)? {
+        println!("{page} updated");
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use crate::{benchmarks, gate, house, licences, readme};
+use crate::{gate, house, licences, pages, readme};
 
 /// What cargo is asked, with the environment variable set for it. All in the release profile: tests fit real
 /// networks, and one set of artefacts serves the command and the tests.
@@ -23,7 +23,7 @@ const OWN_CHECKS: [OwnCheck; 4] = [
     ("house rules", house::check),
     ("licences of all dependencies", licences::check),
     ("README tables", readme::check),
-    ("benchmark tables", benchmarks::check),
+    ("pages of results", pages::check),
 ];
 
 /// Runs every check; the error is what failed.

@@ -10,9 +10,12 @@ mod cross;
 mod gate;
 mod house;
 mod licences;
+mod pages;
 mod readme;
 mod results;
 mod signals;
+mod signals_page;
+mod studies;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -29,10 +32,13 @@ tasks:
   readme --write   bring the README's tables up to date
   results NAME     encode test pictures (ASMR_DATA) and write results/VERSION/NAME.tsv
   results signals [NAME]   encode signals of every kind, or those whose name contains NAME
+  results seams            what weighting seams does, for each kind of signal
+  results film-partitions STEPS   a film with the published bases and with the planner's
+  results kills            a large picture's fit, killed and resumed again and again
   bench            time decodes and fits beside PyTorch (installed below target/) and write results/VERSION/bench-*.tsv;
                    bench --help lists its options
-  benchmarks       check that docs/BENCHMARKS.md is what results/ gives
-  benchmarks --write   bring docs/BENCHMARKS.md up to date";
+  pages            check that docs/BENCHMARKS.md and docs/SIGNALS.md are what results/ gives
+  pages --write    bring them up to date";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -50,14 +56,15 @@ fn main() -> ExitCode {
             println!("README.md {}", if changed { "updated" } else { "was up to date" });
         }),
         ["bench", ref options @ ..] => bench::run(&root(), options),
-        ["benchmarks"] => {
-            benchmarks::check(&root()).map(|()| println!("docs/BENCHMARKS.md agrees with results/"))
-        }
-        ["benchmarks", "--write"] => benchmarks::write(&root()).map(|changed| {
-            println!("docs/BENCHMARKS.md {}", if changed { "updated" } else { "was up to date" });
+        ["pages"] => pages::check(&root()).map(|()| println!("the pages agree with results/")),
+        ["pages", "--write"] => pages::write(&root()).map(|changed| {
+            println!("{}", if changed.is_empty() { "all were up to date".to_owned() } else { changed.join(", ") });
         }),
         ["results", "signals"] => signals::run(&root(), ""),
         ["results", "signals", only] => signals::run(&root(), only),
+        ["results", "seams"] => studies::seams(&root()),
+        ["results", "kills"] => studies::kills(&root()),
+        ["results", "film-partitions", steps] => studies::film_partitions(&root(), steps),
         ["results", name] => results::run(&root(), name),
         _ => {
             eprintln!("{USAGE}");

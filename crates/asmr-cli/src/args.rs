@@ -23,7 +23,7 @@ use crate::files::{has_extension, is_picture_name};
 use crate::report::{print, quote};
 use crate::values::{
     Bases, Distances, Extents, FrameBounds, Ranges, bases, batch, frames, mac, omega_0, psnr, rate, region,
-    sample_type, seconds, seed, shape, spacing, steps, time, whole,
+    sample_type, seam_weight, seconds, seed, shape, spacing, steps, time, whole,
 };
 
 /// The most threads that can be asked for.
@@ -173,6 +173,10 @@ pub(crate) struct EncodeArgs {
     /// Part of the cells in each step's batch: "full", or a fraction such as 0.25 or 1/4 [default: the preset's]
     #[arg(long, value_name = "full|FRACTION", allow_hyphen_values = true, value_parser = batch)]
     pub(crate) batch: Option<f64>,
+    /// Weight in the fit of samples at the edges of the network's blocks, 0.01 to 100 [default: 1]: 2 to 4 make seams less
+    /// visible or audible, at some cost inside the blocks
+    #[arg(long, value_name = "X", allow_hyphen_values = true, value_parser = seam_weight)]
+    pub(crate) seam_weight: Option<f64>,
     /// Stop as soon as the decoded picture reaches this PSNR; missing it gives exit code 1
     #[arg(long, value_name = "DB", allow_hyphen_values = true, value_parser = psnr)]
     pub(crate) psnr: Option<f64>,

@@ -510,6 +510,7 @@ fn fit_config(args: &EncodeArgs, network: &NetworkConfig, n_chunks: u32) -> Resu
         config.set_batch(batch, network);
     }
     config.rate = args.lr.unwrap_or(config.rate);
+    config.seam_weight = args.seam_weight.unwrap_or(config.seam_weight);
     config.steps = match (args.steps, args.time) {
         (Some(steps), _) => steps,
         (None, Some(_)) => UNTIL_TIME_IS_UP,

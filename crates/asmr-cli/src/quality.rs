@@ -132,6 +132,9 @@ pub(crate) fn quality_lines(report: &QualityReport, info: &SignalInfo) -> String
     if let Some(normals) = report.normal_consistency {
         let _ = write!(text, ", normal consistency {normals:.4}");
     }
+    if let Some(seam_db) = report.seam_db {
+        let _ = write!(text, ", seams {seam_db:+.1} dB");
+    }
     let unit = if info.media.is_plain() { format!(" of {}", info.peak()) } else { String::new() };
     let _ = writeln!(text, ", largest error {}{unit}", report.max_abs_error);
     text

@@ -1,6 +1,7 @@
 //! A decoded signal against its original, slices at a time.
 
 use asmr::metadata::Media;
+use asmr::partition::is_block_edge;
 use asmr::signal::{Samples, Signal, SignalInfo};
 use asmr::with_samples;
 
@@ -203,12 +204,7 @@ impl Seams {
 
     fn push(&mut self, original: &Samples, decoded: &Samples, first: u64) {
         let n_axes = self.extents.len();
-        // Whether a position is the first or the last of its block along an axis. Blocks of one or two have no inside
-        // along their axis: such an axis does not count, or everything would be an edge.
-        let at_edge = |axis: usize, position: u64| {
-            let block = self.block[axis] as u64;
-            block > 2 && (position.is_multiple_of(block) || position % block == block - 1)
-        };
+        let at_edge = |axis: usize, position: u64| is_block_edge(self.block[axis] as u64, position);
         let last = n_axes - 1;
         let along_last: Vec<bool> = (0..self.extents[last] as u64).map(|x| at_edge(last, x)).collect();
         let row = if n_axes == 1 { self.channels } else { self.extents[last] * self.channels };

@@ -80,6 +80,14 @@ pub struct FitConfig {
     /// The longest gradient (Euclidean norm) that is taken as it is; longer ones are shortened to it. 0: all are.
     #[serde(default)]
     pub clip: f64,
+    /// Weight in the loss of samples at a seam ([`asmr::partition::is_block_edge`]) relative to the others, 0.01 to 100;
+    /// 1: all count the same.
+    #[serde(default = "unweighted")]
+    pub seam_weight: f64,
+}
+
+fn unweighted() -> f64 {
+    1.0
 }
 
 /// Why a configuration is refused.
@@ -130,6 +138,7 @@ impl FitConfig {
             modulation_scale: initial_modulation(network),
             mean_start: true,
             clip: 0.0,
+            seam_weight: 1.0,
         };
         let is_large = network.partition.n_samples() > FULL_BATCH_SAMPLES;
         let share = 1.0 / f64::from(n_chunks);
@@ -223,6 +232,8 @@ impl FitConfig {
             "above 0 and at most 1 (full)",
         )?;
         check(self.clip >= 0.0 && self.clip.is_finite(), "the clip", self.clip, "0 or more")?;
+        let seam_weight = self.seam_weight;
+        check((0.01..=100.0).contains(&seam_weight), "the seams' weight", seam_weight, "0.01 to 100")?;
         let scale = self.modulation_scale;
         check((0.0..=10.0).contains(&scale), "the modulation scale", scale, "0 to 10")?;
         Ok(())

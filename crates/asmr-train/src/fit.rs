@@ -254,9 +254,11 @@ impl<'s> Fit<'s> {
         }
         let isa = IsaLevel::detect();
         let state = State::new(network, config, isa);
+        let mut engine = GradientEngine::new(network, signal, isa);
+        engine.set_seam_weight(config.seam_weight);
         Ok(Self {
             signal,
-            engine: GradientEngine::new(network, signal, isa),
+            engine,
             gradient: vec![0.0; network.n_params()],
             network: network.clone(),
             config: config.clone(),

@@ -15,7 +15,7 @@ use asmr::anglesum::{
 };
 use asmr::modulation;
 use asmr::network::NetworkConfig;
-use asmr::partition::PerAxis;
+use asmr::partition::{Partition, PerAxis, is_block_edge};
 use asmr::signal::Source;
 use asmr::walk::{Region, Task, Tile, Walk};
 use asmr_kernels::IsaLevel;
@@ -60,6 +60,7 @@ pub struct GradientEngine<'s> {
     backward: Vec<Packed>,
     chunks: Vec<OutputChunk>,
     output_bias: Vec<f32>,
+    seam_weight: f64,
     lanes: Vec<Lane>,
 }
 
@@ -142,6 +143,7 @@ impl<'s> GradientEngine<'s> {
             signal,
             backward: vec![Packed::default(); config.n_sine_layers()],
             output_bias: vec![0.0; config.channels],
+            seam_weight: 1.0,
             chunks,
             lanes: (0..n_lanes).map(|_| Lane::default()).collect(),
             plan,
@@ -154,13 +156,20 @@ impl<'s> GradientEngine<'s> {
         self.plan.config()
     }
 
+    /// Sets the weight of samples at a seam ([`is_block_edge`]) relative to the others in the gradient; 1 at first.
+    /// Weights are scaled to a mean of 1 over a block. The loss that is told stays unweighted.
+    pub fn set_seam_weight(&mut self, weight: f64) {
+        self.seam_weight = weight;
+    }
+
     /// Cells that the last pass evaluated, by level 0 to L-2; nothing before the first.
     #[must_use]
     pub fn evaluated_cells(&self) -> &[u64] {
         &self.lanes[0].n_cells
     }
 
-    /// Mean squared error over the batch; its gradient with respect to all weights replaces `gradient`.
+    /// Mean squared error over the batch; its gradient (with seams weighted, [`Self::set_seam_weight`]) with respect to all
+    /// weights replaces `gradient`.
     ///
     /// # Panics
     /// When `params` or `gradient` has not the length that the configuration needs.
@@ -192,7 +201,7 @@ impl<'s> GradientEngine<'s> {
                 .output_bias
                 .repeat(partition.base(partition.n_axes() - 1, partition.n_levels() - 1)),
             walk: &walk,
-            scale: (2.0 / n_values) as f32,
+            scales: RunScales::new(partition, self.plan.config().channels, 2.0 / n_values, self.seam_weight),
         };
         let n_lanes = self.lanes.len().min(tasks.len()).max(1);
         self.lanes[..n_lanes].par_iter_mut().enumerate().for_each(|(i, lane)| {
@@ -318,8 +327,33 @@ struct Pass<'a> {
     /// `b_out` for each sample of the longest run along the last axis.
     run_bias: Vec<f32>,
     walk: &'a Walk<'a>,
-    /// ∂loss/∂y = scale · (y − t).
-    scale: f32,
+    scales: RunScales,
+}
+
+/// `s` of ∂loss/∂y = s · (y − t), for each value of the longest run along the last axis.
+struct RunScales {
+    /// Where no other axis has the run at a seam, ...
+    inside: Vec<f32>,
+    /// ... and where one has.
+    seam: Vec<f32>,
+}
+
+impl RunScales {
+    fn new(partition: &Partition, channels: usize, scale: f64, seam_weight: f64) -> Self {
+        let (last_level, last_axis) = (partition.n_levels() - 1, partition.n_axes() - 1);
+        let inside_share: f64 = (0..partition.n_axes())
+            .map(|axis| partition.base(axis, last_level))
+            .map(|base| if base > 2 { (base - 2) as f64 / base as f64 } else { 1.0 })
+            .product();
+        let mean = inside_share + seam_weight * (1.0 - inside_share);
+        let run = partition.base(last_axis, last_level) as u64;
+        let (inside, seam) = ((scale / mean) as f32, (scale * seam_weight / mean) as f32);
+        let of_run = (0..run).map(|x| if is_block_edge(run, x) { seam } else { inside });
+        Self {
+            inside: of_run.flat_map(|s| std::iter::repeat_n(s, channels)).collect(),
+            seam: vec![seam; run as usize * channels],
+        }
+    }
 }
 
 impl Pass<'_> {
@@ -496,7 +530,11 @@ impl Pass<'_> {
                 rest = later;
                 tuple += run;
                 let mut flat = Some(0u64);
+                let mut scales = &self.scales.inside;
                 for axis in 0..last_axis {
+                    if is_block_edge(p.base(axis, last_level) as u64, digits[axis] as u64) {
+                        scales = &self.scales.seam;
+                    }
                     let position = leaf[axis] as usize + digits[axis];
                     flat = flat
                         .filter(|_| position < extents[axis])
@@ -516,12 +554,13 @@ impl Pass<'_> {
                     target,
                 );
                 let sums = sums.squares.iter_mut().zip(&mut sums.gradients);
-                for (((y, t), bias), (square, gradient)) in
-                    now.iter_mut().zip(&*target).zip(&self.run_bias).zip(sums)
+                let scales = &scales[digits[last_axis] * channels..];
+                for ((((y, t), bias), scale), (square, gradient)) in
+                    now.iter_mut().zip(&*target).zip(&self.run_bias).zip(scales).zip(sums)
                 {
                     let error = *y + bias - t;
                     *square += error * error;
-                    *y = error * self.scale;
+                    *y = error * scale;
                     *gradient += *y;
                 }
                 n_values += now.len() as u64;

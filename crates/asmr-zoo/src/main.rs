@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use asmr_zoo::peers::Environment;
-use asmr_zoo::speed::{Setting, decodes, print_memory, results_folder, steps};
+use asmr_zoo::speed::{Setting, decodes, kinds, print_memory, results_folder, steps};
 use asmr_zoo::table::Table;
 use asmr_zoo::timing::Effort;
 use asmr_zoo::{Outcome, fit_time, gate, machine, scaling, speed};
@@ -13,8 +13,8 @@ use asmr_zoo::{Outcome, fit_time, gate, machine, scaling, speed};
 const USAGE: &str = "\
 usage: cargo xtask bench [OPTIONS]
 
-  --only NAME     one table (machine, decode, step, scaling-samples, scaling-depth, scaling-threads, scaling-width,
-                  fit-time), or the rows of decode and step whose name contains NAME; fit-time, which takes half an
+  --only NAME     one table (machine, decode, step, kinds, scaling-samples, scaling-depth, scaling-threads,
+                  scaling-width, fit-time), or the rows of decode, step and kinds whose name contains NAME; fit-time, which takes half an
                   hour, runs only when asked for
   --quick         few repetitions, two pictures
   --no-peers      without PyTorch
@@ -23,10 +23,11 @@ usage: cargo xtask bench [OPTIONS]
 
 Whole tables at full length go to results/VERSION/, all others to the folder bench of the target folder.";
 
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 9] = [
     "machine",
     "decode",
     "step",
+    "kinds",
     "scaling-samples",
     "scaling-depth",
     "scaling-threads",
@@ -111,9 +112,13 @@ fn run(options: &Options, command: &str) -> Outcome<()> {
         None => table != "fit-time",
     };
     let names_table = only.is_some_and(|name| TABLES.contains(&name));
-    // A part of a name of rows chooses among those of these two tables.
+    // A part of a name of rows chooses among those of these tables.
     let rows = if names_table { None } else { only };
-    let timed = [("decode", "Decoding", decodes()), ("step", "A full-batch step of fitting", steps())];
+    let timed = [
+        ("decode", "Decoding", decodes()),
+        ("step", "A full-batch step of fitting", steps()),
+        ("kinds", "A full-batch step of fitting on grids of one to three axes", kinds()),
+    ];
     if let Some(part) = rows
         && !timed.iter().any(|(_, _, jobs)| jobs.iter().any(|job| job.case.name.contains(part)))
     {
@@ -139,7 +144,7 @@ fn run(options: &Options, command: &str) -> Outcome<()> {
         let keep = |job: &speed::Job| rows.is_none_or(|part| job.case.name.contains(part));
         if (whole(name) || rows.is_some()) && jobs.iter().any(keep) {
             let table = speed::run(name, about, &jobs, keep, setting)?;
-            write(&table, rows.is_none() && options.peers)?;
+            write(&table, rows.is_none() && (options.peers || jobs.iter().all(|job| job.peers.is_empty())))?;
         }
     }
     let scaled: [(&str, &dyn Fn() -> Outcome<Table>); 4] = [

@@ -83,6 +83,23 @@ pub fn steps() -> Vec<Job> {
     ]
 }
 
+/// All rows of the table of kinds: grids of one to three axes with as many samples, and levels with as many digit tuples.
+#[must_use]
+pub fn kinds() -> Vec<Job> {
+    const VOLUME: &str = "2,4,2,4;2,2,4,4;4,2,2,4";
+    let cases = [
+        Case::new("kind-picture", &[512, 512], "4,4,4,8;4,4,4,8", 1, 256),
+        Case::new("kind-sound", &[262_144], "16,16,16,64", 1, 256),
+        Case::new("kind-volume", &[64, 64, 64], VOLUME, 1, 256),
+        Case::new("kind-picture-rgb", &[512, 512], "4,4,4,8;4,4,4,8", 3, 256),
+        Case::new("kind-film-rgb", &[64, 64, 64], VOLUME, 3, 256),
+    ];
+    cases
+        .into_iter()
+        .map(|case| Job { case, work: Work::Step(Algorithm::Soap), peers: &[] })
+        .collect()
+}
+
 /// How to measure.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting<'a> {
@@ -339,6 +356,7 @@ pub fn print_memory(arguments: &[String]) -> Outcome<()> {
     let job = decodes()
         .into_iter()
         .chain(steps())
+        .chain(kinds())
         .find(|job| job.case.name == *name && format!("{:?}", job.work) == *work)
         .ok_or_else(|| format!("no case called {name} with {work}"))?;
     let n_threads = n_threads.parse().map_err(|_| format!("{n_threads} threads"))?;

@@ -20,6 +20,14 @@ pub const MAX_TUPLES: usize = 1 << 24;
 /// A position or size per axis; axes past the signal's own stay 0 (positions) or 1 (sizes).
 pub type PerAxis = [u64; MAX_AXES];
 
+/// Whether a position is the first or the last of its block along an axis: a seam, where the error of a network is
+/// larger. `block` is the last level's base. Blocks of one or two positions have no inside, and so no edge: otherwise
+/// everything would be one.
+#[must_use]
+pub fn is_block_edge(block: u64, position: u64) -> bool {
+    block > 2 && (position.is_multiple_of(block) || position % block == block - 1)
+}
+
 /// A validated partition of a grid.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "PartitionData", into = "PartitionData")]

@@ -1,0 +1,186 @@
+//! Pages of docs/ that are made as a whole from files of results/ and never typed.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use crate::readme::number;
+use crate::{benchmarks, read, signals_page};
+
+/// Results are kept by version of the project.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// All pages.
+const PAGES: [&Page; 2] = [&benchmarks::PAGE, &signals_page::PAGE];
+
+/// A page: tables of result files, each with what it is about.
+pub(crate) struct Page {
+    /// Below the root.
+    pub(crate) path: &'static str,
+    /// What stands first; VERSION becomes the version.
+    pub(crate) head: &'static str,
+    pub(crate) sections: &'static [Section],
+    /// What else stands after the sections of a file.
+    pub(crate) further: Option<Further>,
+}
+
+/// A section's file and what makes the text after it.
+type Further = (&'static str, fn(&Path) -> Result<String, String>);
+
+/// A table of a page: one file's columns, or some of them.
+pub(crate) struct Section {
+    /// The name of `results/VERSION/NAME.tsv`.
+    pub(crate) file: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) columns: &'static [Column],
+}
+
+/// How a column is shown.
+pub(crate) struct Column {
+    /// Its name in the file.
+    name: &'static str,
+    heading: &'static str,
+    /// Decimals of a number; `None`: text, as it stands.
+    decimals: Option<usize>,
+}
+
+pub(crate) const fn text(name: &'static str, heading: &'static str) -> Column {
+    Column { name, heading, decimals: None }
+}
+
+pub(crate) const fn figure(name: &'static str, heading: &'static str, decimals: usize) -> Column {
+    Column { name, heading, decimals: Some(decimals) }
+}
+
+/// Whether all pages are what [`write()`] would make them.
+pub(crate) fn check(root: &Path) -> Result<(), String> {
+    for page in PAGES {
+        if read(&root.join(page.path))? != made(page, root)? {
+            return Err(format!(
+                "{} differs from results/; bring it up to date with: cargo xtask pages --write",
+                page.path
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Brings all pages up to date; the paths of those that changed.
+pub(crate) fn write(root: &Path) -> Result<Vec<&'static str>, String> {
+    let mut changed = Vec::new();
+    for page in PAGES {
+        let path = root.join(page.path);
+        let new = made(page, root)?;
+        if fs::read_to_string(&path).is_ok_and(|old| old == new) {
+            continue;
+        }
+        fs::write(&path, new).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        changed.push(page.path);
+    }
+    Ok(changed)
+}
+
+fn made(page: &Page, root: &Path) -> Result<String, String> {
+    let mut out = page.head.replace("VERSION", VERSION);
+    for (i, section) in page.sections.iter().enumerate() {
+        let file = format!("results/{VERSION}/{}.tsv", section.file);
+        let _ = writeln!(out, "\n## {}\n", section.title);
+        if !section.about.is_empty() {
+            let _ = writeln!(out, "{}\n", section.about);
+        }
+        if root.join(&file).is_file() {
+            let tsv = read(&root.join(&file))?;
+            out.push_str(&table(&tsv, section.columns).map_err(|error| format!("{file}: {error}"))?);
+            // Said once where several tables show one file.
+            if page.sections.get(i + 1).is_none_or(|next| next.file != section.file) {
+                let _ = writeln!(out, "\nMade from `{file}`:");
+                for note in tsv.lines().filter_map(|line| line.strip_prefix('#')) {
+                    let _ = writeln!(out, "* {}", note.trim());
+                }
+            }
+        } else {
+            let _ = writeln!(out, "*Not measured yet: there is no `{file}`.*");
+        }
+        if let Some((after, further)) = page.further
+            && after == section.file
+        {
+            let _ = write!(out, "\n{}", further(root)?);
+        }
+    }
+    Ok(out)
+}
+
+/// A table in Markdown of a result file's named columns.
+fn table(tsv: &str, columns: &[Column]) -> Result<String, String> {
+    let mut lines = tsv.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    let names: Vec<&str> = lines.next().ok_or("it is empty")?.split('\t').collect();
+    let places = columns
+        .iter()
+        .map(|column| names.iter().position(|n| *n == column.name).ok_or(column.name))
+        .collect::<Result<Vec<usize>, _>>()
+        .map_err(|name| format!("it has no column {name}"))?;
+    let mut out = String::from("|");
+    for column in columns {
+        let _ = write!(out, " {} |", column.heading);
+    }
+    out.push_str("\n|");
+    for column in columns {
+        out.push_str(if column.decimals.is_some() { "---:|" } else { "---|" });
+    }
+    out.push('\n');
+    let mut n_rows = 0;
+    for line in lines {
+        let cells: Vec<&str> = line.split('\t').collect();
+        if cells.len() != names.len() {
+            return Err(format!("a row has {} cells instead of {}: {line}", cells.len(), names.len()));
+        }
+        out.push('|');
+        for (column, &at) in columns.iter().zip(&places) {
+            let shown = match (cells[at], column.decimals) {
+                ("" | "null", _) => "–".to_owned(),
+                (cell, None) => cell.replace('|', "\\|"),
+                (cell, Some(decimals)) => {
+                    let value = cell.parse().ok().filter(|value: &f64| value.is_finite());
+                    number(
+                        value.ok_or_else(|| format!("{} is \"{cell}\", no number", column.name))?,
+                        decimals,
+                    )
+                }
+            };
+            let _ = write!(out, " {shown} |");
+        }
+        out.push('\n');
+        n_rows += 1;
+    }
+    if n_rows == 0 { Err("it has no rows".to_owned()) } else { Ok(out) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COLUMNS: &[Column] = &[text("case", "case"), figure("median_ms", "ms", 1)];
+
+    #[test]
+    fn a_table() {
+        let tsv = "# made by x\n# commit y\nmedian_ms\tother\tcase\n1234.56\tz\ta\nnull\t\tb|c\n";
+        let expected = "| case | ms |\n|---|---:|\n| a | 1,234.6 |\n| b\\|c | – |\n";
+        assert_eq!(table(tsv, COLUMNS).as_deref(), Ok(expected));
+    }
+
+    #[test]
+    fn broken_files_are_refused() {
+        let broken = [
+            ("", "it is empty"),
+            ("case\tmedian_ms\n", "it has no rows"),
+            ("case\n", "it has no column median_ms"),
+            ("case\tmedian_ms\na\n", "a row has 1 cells instead of 2: a"),
+            ("case\tmedian_ms\na\tinf\n", "median_ms is \"inf\", no number"),
+            ("case\tmedian_ms\na\tfast\n", "median_ms is \"fast\", no number"),
+        ];
+        for (tsv, message) in broken {
+            assert_eq!(table(tsv, COLUMNS).as_ref().map_err(String::as_str), Err(message), "{tsv}");
+        }
+    }
+}
