@@ -1,6 +1,6 @@
 //! docs/SIGNALS.md: every kind of signal through the command, from files of results/.
 
-use crate::pages::{Column, Page, Section, figure, text};
+use crate::pages::{Page, Section, figure, text};
 
 pub(crate) const PAGE: Page =
     Page { path: "docs/SIGNALS.md", head: HEAD, sections: SECTIONS, further: None };

@@ -127,7 +127,7 @@ impl FitConfig {
             preset,
             seed: 0,
             algorithm: Algorithm::Soap,
-            steps: 300,
+            steps: 0,
             rate: stable_rate(network.partition.n_levels(), network.width),
             final_rate: 0.1,
             warmup_steps: 80,
@@ -146,9 +146,9 @@ impl FitConfig {
             Preset::Fast if is_large => base.in_batches(network, 0.25, share),
             Preset::Default if is_large => base.in_batches(network, 1.0, share),
             Preset::Best if is_large => base.in_batches(network, 4.0, share),
-            Preset::Fast => Self { steps: 100, warmup_steps: 20, ..base },
-            Preset::Default => base,
-            Preset::Best => Self { steps: 2000, ..base },
+            Preset::Fast => Self { steps: steps(network, 100, 700), warmup_steps: 20, ..base },
+            Preset::Default => Self { steps: steps(network, 300, 2000), ..base },
+            Preset::Best => Self { steps: steps(network, 2000, 6000), ..base },
             Preset::Paper => base.published(network),
         }
     }
@@ -254,6 +254,17 @@ pub const LARGE_FIT_MAC: f64 = 27e12;
 const LARGE_FIT_EPOCHS: f64 = 150.0;
 /// The fewest steps of a fit in batches.
 const MIN_STEPS: f64 = 50.0;
+
+/// Multiply-adds of the default's 300 steps on a picture of 512 x 512: signals whose steps are cheaper get more of them, ...
+const SMALL_FIT_MAC: f64 = 0.35e12;
+const SMALL_FIT_STEPS: f64 = 300.0;
+
+/// Full-batch steps of a preset: `least`, or up to `most` where they cost no more than `least` on a picture of
+/// 512 x 512.
+fn steps(network: &NetworkConfig, least: u32, most: u32) -> u32 {
+    let affordable = SMALL_FIT_MAC / step_mac(network, Algorithm::Soap, 1.0);
+    (affordable * f64::from(least) / SMALL_FIT_STEPS).clamp(f64::from(least), f64::from(most)) as u32
+}
 
 /// The highest learning rate that trains steadily: weights of a layer are of the order 1/√width, so steps must be
 /// too; and each further sine layer multiplies what a step does to the output.

@@ -14,7 +14,7 @@ fn network(extents: &[usize], channels: usize, width: Option<usize>) -> NetworkC
 #[test]
 fn signals_up_to_two_million_samples_keep_the_full_batch() {
     let mut n_cases = 0;
-    for extents in [vec![512, 768], vec![1411, 1411], vec![485_000], vec![64, 128, 128], vec![2048, 1024]] {
+    for extents in [vec![512, 768], vec![1411, 1411], vec![485_000], vec![128, 128, 128], vec![2048, 1024]] {
         let network = network(&extents, 1, None);
         for (preset, steps) in [(Preset::Fast, 100), (Preset::Default, 300), (Preset::Best, 2000)] {
             let config = FitConfig::preset(preset, &network);
@@ -23,6 +23,29 @@ fn signals_up_to_two_million_samples_keep_the_full_batch() {
         }
     }
     assert_eq!(n_cases, 15);
+}
+
+/// A step of a small signal is cheap: it gets as many as cost about a photograph's fit, up to a bound.
+#[test]
+fn small_signals_get_more_steps_for_the_same_work() {
+    let mut n_cases = 0;
+    for extents in [vec![1], vec![16, 16], vec![128, 128], vec![256, 256], vec![32_000], vec![32, 32, 32]] {
+        let network = network(&extents, 1, None);
+        for (preset, least, most) in
+            [(Preset::Fast, 100, 700), (Preset::Default, 300, 2000), (Preset::Best, 2000, 6000)]
+        {
+            let config = FitConfig::preset(preset, &network);
+            config.validate().unwrap();
+            let work = f64::from(config.steps) * step_mac(&network, config.algorithm, config.batch);
+            assert!((least..=most).contains(&config.steps), "{extents:?} {preset:?}: {}", config.steps);
+            // A photograph's 300 steps are 0.35e12 multiply-adds.
+            let allowed = 0.35e12 * f64::from(least) / 300.0;
+            assert!(config.steps == least || work <= allowed, "{extents:?} {preset:?}: {work:e}");
+            assert!(config.steps == most || work >= 0.99 * allowed, "{extents:?} {preset:?}: {work:e}");
+            n_cases += 1;
+        }
+    }
+    assert_eq!(n_cases, 18);
 }
 
 #[test]
