@@ -72,7 +72,7 @@ const OF_EVAL: [&str; 13] = [
     "rate_bpp",
 ];
 
-/// Makes the rows whose name contains `only`.
+/// Makes the row named `only`, or if there is none those whose name contains it.
 pub(crate) fn run(root: &Path, only: &str) -> Result<(), String> {
     let data =
         std::env::var("ASMR_DATA").map_err(|_| "set ASMR_DATA to the folder of test signals".to_owned())?;
@@ -87,7 +87,9 @@ pub(crate) fn run(root: &Path, only: &str) -> Result<(), String> {
     let work = std::env::temp_dir().join(format!("asmr-signals-{}", std::process::id()));
     std::fs::create_dir_all(&work).map_err(|e| format!("cannot make {}: {e}", work.display()))?;
     let file = work.join("signal.asmr");
-    for &(name, kind, below, options) in ROWS.iter().filter(|row| row.0.contains(only)) {
+    let is_name = ROWS.iter().any(|row| row.0 == only);
+    let asked = |row: &&Row| if is_name { row.0 == only } else { row.0.contains(only) };
+    for &(name, kind, below, options) in ROWS.iter().filter(asked) {
         let input = find(&data.join(below))?;
         let mut encode = Command::new(&asmr);
         encode.arg("encode").arg(&input).args(options).args(["--json", "--quiet", "-o"]).arg(&file);

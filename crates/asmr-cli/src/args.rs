@@ -141,7 +141,7 @@ pub(crate) struct EncodeArgs {
         allow_hyphen_values = true, value_parser = whole(MIN_LEVELS as u64..=MAX_LEVELS as u64)
     )]
     pub(crate) levels: Option<usize>,
-    /// Neurons of each layer, 1 to 16384 [default: up to 256, by the signal's extents; paper: 128 for sound, 256 for pictures, 512 for films and large pictures]
+    /// Neurons of each layer, 1 to 16384 [default: up to 256, of large signals 512; paper: 128 for sound, 256 for pictures, 512 for films and large pictures]
     #[arg(
         long,
         value_name = "N",

@@ -92,8 +92,12 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
     check_name(&output)?;
     let info = reader.info().clone();
     let chunk_extent = args.chunk.unwrap_or_else(|| chunk_extent(&info)).min(info.extents[0]);
-    let mut network = choose_network(args, &info.slices(chunk_extent))?;
     let n_chunks = info.extents[0].div_ceil(chunk_extent) as u32;
+    let mut network = choose_network(args, &info.slices(chunk_extent))?;
+    if n_chunks > 1 && is_width_open(args) {
+        // Chunks share the work of a fit, and a wide network would see too little of its own.
+        network.width = network.width.min(DEFAULT_WIDTH);
+    }
     // The trial that finds a width is part of the time, but leaves half of the shortest.
     let trial_start = Instant::now();
     let chunk_time = args.time.map(|time| time / n_chunks);
@@ -459,10 +463,14 @@ fn check_name(output: &Path) -> Result<(), Failure> {
     )))
 }
 
+/// Whether nothing says or implies a width.
+fn is_width_open(args: &EncodeArgs) -> bool {
+    args.width.is_none() && args.mac.is_none() && Preset::from(args.preset) != Preset::Paper
+}
+
 /// Whether the width is to follow from the time: nothing else says or implies one, and the time is what ends the fit.
 fn leaves_width_open(args: &EncodeArgs) -> bool {
-    let shape_given = args.width.is_some() || args.bases.is_some() || args.mac.is_some();
-    !shape_given && args.steps.is_none() && Preset::from(args.preset) != Preset::Paper
+    is_width_open(args) && args.bases.is_none() && args.steps.is_none()
 }
 
 /// Bases and width: those given, the planner's for the rest.
@@ -509,13 +517,14 @@ fn fit_config(args: &EncodeArgs, network: &NetworkConfig, n_chunks: u32) -> Resu
     if let Some(batch) = args.batch {
         config.set_batch(batch, network);
     }
+    match (args.steps, args.time) {
+        (Some(steps), _) => config.set_steps(steps),
+        // As many as fit into the time: the rate of the preset's number is as good a guess as any.
+        (None, Some(_)) => config.steps = UNTIL_TIME_IS_UP,
+        (None, None) => {}
+    }
     config.rate = args.lr.unwrap_or(config.rate);
     config.seam_weight = args.seam_weight.unwrap_or(config.seam_weight);
-    config.steps = match (args.steps, args.time) {
-        (Some(steps), _) => steps,
-        (None, Some(_)) => UNTIL_TIME_IS_UP,
-        (None, None) => config.steps,
-    };
     config.validate().map_err(|error| Failure::usage(error.to_string()))?;
     Ok(config)
 }

@@ -189,11 +189,19 @@ impl FitConfig {
         let steps = (length * affordable.min(LARGE_FIT_EPOCHS * n_batches)).clamp(MIN_STEPS, 1e9) as u32;
         Self {
             batch: fraction,
-            rate: self.rate * (n_samples / n_batches / STEADY_SAMPLES).sqrt().min(1.0),
+            rate: self.rate * (n_samples / n_batches / STEADY_SAMPLES).sqrt().min(1.0) * long_fit_rate(steps),
             steps,
             warmup_steps: (steps / 10).clamp(20, 500),
             ..self
         }
+    }
+
+    /// Sets the number of steps, and the rate that suits it: a longer fit in batches wants a lower one.
+    pub fn set_steps(&mut self, steps: u32) {
+        if self.batch < 1.0 && self.preset != Preset::Paper {
+            self.rate *= long_fit_rate(steps) / long_fit_rate(self.steps);
+        }
+        self.steps = steps;
     }
 
     /// Sets the batch's share of the cells, and the rate that suits it: a smaller batch has a noisier gradient.
@@ -248,12 +256,20 @@ const BATCH_SAMPLES: f64 = 262_144.0;
 const MAX_OPTIMISER_SHARE: f64 = 1.0;
 /// Samples in a batch from which the full batch's rate is steady; it falls with the root of fewer.
 const STEADY_SAMPLES: f64 = 3e6;
+/// Steps up to which a fit in batches takes the highest rate; it falls with the root of more.
+const LONG_FIT_STEPS: f64 = 200.0;
 /// The most multiply-adds of a large signal's default fit: five minutes on two cores that execute 90e9 a second.
 pub const LARGE_FIT_MAC: f64 = 27e12;
 /// The most epochs of a large signal's default fit.
 const LARGE_FIT_EPOCHS: f64 = 150.0;
 /// The fewest steps of a fit in batches.
 const MIN_STEPS: f64 = 50.0;
+
+/// The rate of a fit in batches of so many steps, as a part of a short one's. At a rate that is too high a long fit falls back
+/// below what a lower one reaches (results/).
+fn long_fit_rate(steps: u32) -> f64 {
+    (LONG_FIT_STEPS / f64::from(steps)).sqrt().min(1.0)
+}
 
 /// Multiply-adds of the default's 300 steps on a picture of 512 x 512: signals whose steps are cheaper get more of them, ...
 const SMALL_FIT_MAC: f64 = 0.35e12;

@@ -128,6 +128,8 @@ const GOOD_STEPS: u32 = 25;
 const DIVERGED_DB: f64 = 3.0;
 /// ... for this many steps in a row has diverged. (Single steps do spike and mend themselves.)
 pub(crate) const DIVERGED_STEPS: u32 = 20;
+/// In batches too high a rate shows as a slow fall that never mends itself; their smoothed PSNR does not spike either.
+pub(crate) const BATCHES_DIVERGED: (f64, u32) = (0.6, 50);
 /// A step this many dB under the best is worth no patience.
 const LOST_DB: f64 = 12.0;
 /// Above this PSNR errors are far below what 8 bits show, and swings of many dB are no divergence.
@@ -375,9 +377,10 @@ impl<'s> Fit<'s> {
         let psnr_db = -10.0 * mse.log10() + peak_gain_db(self.signal.info());
 
         let ceiling = state.reference_db.min(CEILING_DB);
-        state.bad_steps = if psnr_db < ceiling - DIVERGED_DB { state.bad_steps + 1 } else { 0 };
+        let (fall_db, patience) = if full_batch { (DIVERGED_DB, DIVERGED_STEPS) } else { BATCHES_DIVERGED };
+        state.bad_steps = if psnr_db < ceiling - fall_db { state.bad_steps + 1 } else { 0 };
         let lost = mse.is_nan() || mse.is_infinite() || psnr_db < ceiling - LOST_DB;
-        if lost || state.bad_steps >= DIVERGED_STEPS {
+        if lost || state.bad_steps >= patience {
             let reason = if loss.mse.is_finite() {
                 format!("PSNR fell from {:.1} to {psnr_db:.1} dB", state.reference_db)
             } else {

@@ -8,7 +8,7 @@ use asmr_kernels::IsaLevel;
 
 use crate::checkpoint::Archive;
 use crate::config::FitConfig;
-use crate::fit::{DIVERGED_STEPS, Ending, FitError};
+use crate::fit::{BATCHES_DIVERGED, DIVERGED_STEPS, Ending, FitError};
 use crate::optimiser::Optimiser;
 use crate::sampler::Sampler;
 
@@ -125,7 +125,7 @@ impl State {
             .ok_or(io::ErrorKind::InvalidData)?;
         archive.check(
             self.step <= config.steps
-                && self.bad_steps < DIVERGED_STEPS
+                && self.bad_steps < DIVERGED_STEPS.max(BATCHES_DIVERGED.1)
                 && self.recoveries <= MAX_RECOVERIES
                 && (0.0..=1.0).contains(&self.rate_factor)
                 && (0.0..=1.0).contains(&self.steadiness)

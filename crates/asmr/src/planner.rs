@@ -13,6 +13,8 @@
 //! past [`PADDING_KNEE`]), bases near their targets, larger bases at coarser levels. Where this leaves a level
 //! with base 1 on every axis, the axes take turns instead: an axis makes up for the one before it.
 
+use std::ops::RangeInclusive;
+
 use thiserror::Error;
 
 use crate::cost::Cost;
@@ -22,6 +24,11 @@ use crate::signal::{MAX_AXES, MAX_EXTENT, Media, SignalInfo};
 
 /// Width of a network when neither a width nor a cost is asked for and the signal is large enough for it.
 pub const DEFAULT_WIDTH: usize = 256;
+/// That of a signal of more than 2^22 and up to 2^26 samples: fitted with as many multiply-adds, a wider network is better
+/// there although it sees each sample less often; of still larger signals it would see too little (results/).
+pub const LARGE_WIDTH: usize = 512;
+/// Samples of signals for [`LARGE_WIDTH`].
+pub const LARGE_SAMPLES: RangeInclusive<u128> = (1 << 22) + 1..=1 << 26;
 /// The smallest width chosen by default.
 pub const MIN_DEFAULT_WIDTH: usize = 16;
 /// The largest width chosen to use up a cost budget.
@@ -187,7 +194,7 @@ pub enum PlanError {
 ///
 /// * **Levels** as asked for, or [`default_levels`] — more where a digit table would be too large.
 /// * **Bases** as the module's documentation says.
-/// * **Width** as asked for. Otherwise, without a budget, the largest multiple of 16 up to [`DEFAULT_WIDTH`]
+/// * **Width** as asked for. Otherwise, without a budget, the largest multiple of 16 up to [`DEFAULT_WIDTH`] or [`LARGE_WIDTH`]
 ///   with no more weights than the signal has values, and at least [`MIN_DEFAULT_WIDTH`].
 /// * **Budget**: a ceiling on [`Cost::mac_exec`]. The preferred bases are kept and the width is the largest
 ///   multiple of [`WIDTH_STEP`] up to [`MAX_BUDGET_WIDTH`] within the budget and with no more weights than the
@@ -205,7 +212,8 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PlanError> {
 
     let Some(budget) = request.mac_budget else {
         let width = request.width.unwrap_or_else(|| {
-            widest(16, MIN_DEFAULT_WIDTH, DEFAULT_WIDTH, |w| within_values(request, &partition, w))
+            let most = if LARGE_SAMPLES.contains(&partition.n_samples()) { LARGE_WIDTH } else { DEFAULT_WIDTH };
+            widest(16, MIN_DEFAULT_WIDTH, most, |w| within_values(request, &partition, w))
                 .unwrap_or(MIN_DEFAULT_WIDTH)
         });
         let config = request.config(partition, width);

@@ -3,7 +3,7 @@
 use asmr::cost::Cost;
 use asmr::network::{MAX_WIDTH, Modulator, NetworkError};
 use asmr::partition::{MAX_LEVELS, MAX_TUPLES, MIN_LEVELS, Partition, PartitionError, PerAxis, parse_bases};
-use asmr::planner::{DEFAULT_WIDTH, MIN_DEFAULT_WIDTH, Plan, PlanError, PlanRequest, default_levels, plan};
+use asmr::planner::{DEFAULT_WIDTH, LARGE_SAMPLES, LARGE_WIDTH, MIN_DEFAULT_WIDTH, Plan, PlanError, PlanRequest, default_levels, plan};
 use asmr::signal::MAX_EXTENT;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -225,18 +225,28 @@ fn defaults_follow_the_stated_rules() {
     }
     // 266,753 weights of width 256 would outnumber 262,144 grey values; three channels have room.
     assert_eq!(plan(&PlanRequest::new(&[512, 512], 1)).unwrap().width, 240);
-    assert_eq!(plan(&PlanRequest::new(&[512, 512], 3)).unwrap().width, DEFAULT_WIDTH);
+    for (extents, width) in [
+        (&[512, 512] as &[usize], DEFAULT_WIDTH),
+        (&[2048, 2048], DEFAULT_WIDTH),
+        (&[4344, 4408], LARGE_WIDTH),
+        (&[256, 256, 256], LARGE_WIDTH),
+        (&[16_384, 16_384], DEFAULT_WIDTH),
+    ] {
+        assert_eq!(plan(&PlanRequest::new(extents, 3)).unwrap().width, width, "{extents:?}");
+    }
     property(300, &(prop::collection::vec(1..300usize, 1..=3), 1..=4usize), |(extents, channels)| {
         for modulator in [Modulator::Linear, Modulator::Nonlinear, Modulator::Table] {
             let request = PlanRequest { modulator, ..PlanRequest::new(&extents, channels) };
             let plan = plan(&request).unwrap();
             let (width, n_values) = (plan.width, extents.iter().product::<usize>() * channels);
-            assert!(width % 16 == 0 && (MIN_DEFAULT_WIDTH..=DEFAULT_WIDTH).contains(&width));
+            let is_large = LARGE_SAMPLES.contains(&((n_values / channels) as u128));
+            let most = if is_large { LARGE_WIDTH } else { DEFAULT_WIDTH };
+            assert!(width % 16 == 0 && (MIN_DEFAULT_WIDTH..=most).contains(&width));
             let mut config = plan.into_config(&request);
             config.validate().unwrap();
             assert!(config.n_params() <= n_values || width == MIN_DEFAULT_WIDTH);
             config.width += 16;
-            assert!(config.n_params() > n_values || width == DEFAULT_WIDTH);
+            assert!(config.n_params() > n_values || width == most);
         }
     });
 }
