@@ -258,8 +258,8 @@ const MAX_OPTIMISER_SHARE: f64 = 1.0;
 const STEADY_SAMPLES: f64 = 3e6;
 /// Steps up to which a fit in batches takes the highest rate; it falls with the root of more.
 const LONG_FIT_STEPS: f64 = 200.0;
-/// The most multiply-adds of a large signal's default fit: five minutes on two cores that execute 90e9 a second.
-pub const LARGE_FIT_MAC: f64 = 27e12;
+/// The most multiply-adds of a large signal's default fit: six minutes on two cores that execute 50e9 a second.
+pub const LARGE_FIT_MAC: f64 = 18e12;
 /// The most epochs of a large signal's default fit.
 const LARGE_FIT_EPOCHS: f64 = 150.0;
 /// The fewest steps of a fit in batches.
