@@ -226,7 +226,7 @@ fn defaults_follow_the_stated_rules() {
     // 266,753 weights of width 256 would outnumber 262,144 grey values; three channels have room.
     assert_eq!(plan(&PlanRequest::new(&[512, 512], 1)).unwrap().width, 240);
     for (extents, width) in [
-        (&[512, 512] as &[usize], DEFAULT_WIDTH),
+        (&[512usize, 512] as &[usize], DEFAULT_WIDTH),
         (&[2048, 2048], DEFAULT_WIDTH),
         (&[4344, 4408], LARGE_WIDTH),
         (&[256, 256, 256], LARGE_WIDTH),
