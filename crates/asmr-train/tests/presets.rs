@@ -55,7 +55,7 @@ fn larger_signals_are_fitted_in_batches_within_the_planned_work() {
         (vec![2048, 1025], 3, None),
         (vec![4344, 4408], 1, None),
         (vec![5400, 10_800], 3, None),
-        (vec![5400, 10_800], 3, Some(1024)),
+        (vec![5400, 10_800], 3, Some(768)),
         (vec![16_384, 16_384], 3, Some(512)),
         (vec![132, 720, 1280], 3, None),
         (vec![256, 256, 256], 1, None),
