@@ -7,8 +7,12 @@ use crate::pages::{Column, Page, Section, VERSION, figure, text};
 use crate::read;
 use crate::readme::number;
 
-pub(crate) const PAGE: Page =
-    Page { path: "docs/BENCHMARKS.md", head: HEAD, sections: SECTIONS, further: Some(("bench-step", bounds)) };
+pub(crate) const PAGE: Page = Page {
+    path: "docs/BENCHMARKS.md",
+    head: HEAD,
+    sections: SECTIONS,
+    further: Some(("bench-step", bounds)),
+};
 
 const HEAD: &str = "\
 # Benchmarks
@@ -152,7 +156,12 @@ const SECTIONS: &[Section] = &[
                 executed here hardly do once there are a few levels.",
         columns: SCALING,
     },
-    Section { file: "bench-scaling-threads", title: "Decode time against threads", about: "", columns: SCALING },
+    Section {
+        file: "bench-scaling-threads",
+        title: "Decode time against threads",
+        about: "",
+        columns: SCALING,
+    },
     Section {
         file: "bench-scaling-width",
         title: "Decode time against width",

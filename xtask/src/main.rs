@@ -58,7 +58,10 @@ fn main() -> ExitCode {
         ["bench", ref options @ ..] => bench::run(&root(), options),
         ["pages"] => pages::check(&root()).map(|()| println!("the pages agree with results/")),
         ["pages", "--write"] => pages::write(&root()).map(|changed| {
-            println!("{}", if changed.is_empty() { "all were up to date".to_owned() } else { changed.join(", ") });
+            println!(
+                "{}",
+                if changed.is_empty() { "all were up to date".to_owned() } else { changed.join(", ") }
+            );
         }),
         ["results", "signals"] => signals::run(&root(), ""),
         ["results", "signals", only] => signals::run(&root(), only),

@@ -14,7 +14,7 @@ struct Table {
     options: &'static [&'static str],
 }
 
-const TABLES: [Table; 9] = [
+const TABLES: [Table; 10] = [
     Table { name: "kodak", about: "Kodak pictures, no options", pictures: kodak, options: &[] },
     Table { name: "pictures", about: "other pictures, no options", pictures: others, options: &[] },
     Table {
@@ -22,6 +22,12 @@ const TABLES: [Table; 9] = [
         about: "Kodak pictures, preset fast",
         pictures: kodak,
         options: &["--preset", "fast"],
+    },
+    Table {
+        name: "coded",
+        about: "Kodak pictures, quantised and entropy-coded weights",
+        pictures: kodak,
+        options: &["--weights", "coded"],
     },
     Table {
         name: "kodak-30db",

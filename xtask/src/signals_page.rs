@@ -2,8 +2,7 @@
 
 use crate::pages::{Page, Section, figure, text};
 
-pub(crate) const PAGE: Page =
-    Page { path: "docs/SIGNALS.md", head: HEAD, sections: SECTIONS, further: None };
+pub(crate) const PAGE: Page = Page { path: "docs/SIGNALS.md", head: HEAD, sections: SECTIONS, further: None };
 
 const HEAD: &str = "\
 # Signals of every kind

@@ -52,8 +52,8 @@ struct Bench {
 
 impl Bench {
     fn new(root: &Path) -> Result<Self, String> {
-        let data =
-            std::env::var("ASMR_DATA").map_err(|_| "set ASMR_DATA to the folder of test signals".to_owned())?;
+        let data = std::env::var("ASMR_DATA")
+            .map_err(|_| "set ASMR_DATA to the folder of test signals".to_owned())?;
         run_command(
             Command::new("cargo").args(["build", "--release", "--package", "asmr-cli"]).current_dir(root),
         )?;
@@ -146,7 +146,8 @@ pub(crate) fn kills(root: &Path) -> Result<(), String> {
     };
     let about = "shadedrelief.jpg, `asmr encode --resume --checkpoint 5s` ended by SIGKILL after a random time, again and again, \
                  then left to end";
-    let mut rows = Rows::new(root, "kills", about, &["run", "seconds", "ended", "output", "steps", "psnr_db", "bytes"]);
+    let mut rows =
+        Rows::new(root, "kills", about, &["run", "seconds", "ended", "output", "steps", "psnr_db", "bytes"]);
     // A generator of its own (Knuth's MMIX), so that the moments are random and the study can be repeated.
     let mut random = 2026u64;
     let none = String::new;

@@ -22,8 +22,8 @@ use crate::error::{OK, USAGE, say};
 use crate::files::{has_extension, is_picture_name};
 use crate::report::{print, quote};
 use crate::values::{
-    Bases, Distances, Extents, FrameBounds, Ranges, bases, batch, frames, mac, omega_0, psnr, rate, region,
-    sample_type, seam_weight, seconds, seed, shape, spacing, steps, time, whole,
+    Bases, Distances, Extents, FrameBounds, Ranges, bases, batch, frames, loss, mac, omega_0, psnr, rate,
+    region, sample_type, seam_weight, seconds, seed, shape, spacing, steps, time, whole,
 };
 
 /// The most threads that can be asked for.
@@ -177,6 +177,12 @@ pub(crate) struct EncodeArgs {
     /// visible or audible, at some cost inside the blocks
     #[arg(long, value_name = "X", allow_hyphen_values = true, value_parser = seam_weight)]
     pub(crate) seam_weight: Option<f64>,
+    /// How weights are stored: 32-bit floats, or rounded and entropy-coded
+    #[arg(long, value_enum, default_value_t = WeightsName::F32)]
+    pub(crate) weights: WeightsName,
+    /// By how many dB of PSNR rounding the weights may lower the quality, above 0 and at most 20 (--weights coded) [default: 0.1]
+    #[arg(long, value_name = "DB", allow_hyphen_values = true, value_parser = loss)]
+    pub(crate) loss: Option<f64>,
     /// Stop as soon as the decoded picture reaches this PSNR; missing it gives exit code 1
     #[arg(long, value_name = "DB", allow_hyphen_values = true, value_parser = psnr)]
     pub(crate) psnr: Option<f64>,
@@ -229,6 +235,15 @@ pub(crate) struct PartArgs {
     /// Of a mesh: what the grid tells [default: occupancy]
     #[arg(long, value_enum)]
     pub(crate) field: Option<FieldName>,
+}
+
+/// [`asmr::file::Encoding`] on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WeightsName {
+    /// 32-bit floats
+    F32,
+    /// Multiples of quantisation steps, entropy-coded
+    Coded,
 }
 
 /// [`ShapeField`] on the command line.

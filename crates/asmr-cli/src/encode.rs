@@ -7,8 +7,9 @@ use std::io::BufReader;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use asmr::coding::Step;
 use asmr::cost::Cost;
-use asmr::file::{AsmrFile, FileHeader, FitRecord};
+use asmr::file::{AsmrFile, Encoding, FileHeader, FitRecord, WrittenChunk};
 use asmr::inference::Precision;
 use asmr::network::{Network, NetworkConfig};
 use asmr::partition::{Partition, parse_bases};
@@ -21,9 +22,10 @@ use asmr_media::{
 use asmr_train::budget::width_for_time;
 use asmr_train::config::{FitConfig, Preset};
 use asmr_train::fit::{Control, Ending, Fit, FitError, Fitted};
+use asmr_train::quantise::quantise;
 use serde::Serialize;
 
-use crate::args::{Common, EncodeArgs, PartArgs};
+use crate::args::{Common, EncodeArgs, PartArgs, WeightsName};
 use crate::error::{FAILED, Failure, INTERRUPTED, OK, say};
 use crate::files;
 use crate::interrupt;
@@ -39,6 +41,9 @@ use crate::values::{Bases, Distances, Extents, FrameBounds};
 
 /// Steps of a fit that a time limit ends.
 const UNTIL_TIME_IS_UP: u32 = 1_000_000_000;
+
+/// What rounding the weights costs unless something else is asked for, in dB.
+const DEFAULT_LOSS_DB: f64 = 0.1;
 
 /// Stored values of a signal that a fit holds in memory; a larger one is read from a temporary file.
 const HELD_BYTES: u64 = 256 << 20;
@@ -112,8 +117,17 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
     if args.bases.is_some() {
         note_padding(&network);
     }
-    let header =
-        FileHeader { signal: info.clone(), chunk_extent, network, fit: Some(record(&config, &output)?) };
+    let encoding = match args.weights {
+        WeightsName::F32 => Encoding::F32,
+        WeightsName::Coded => Encoding::Coded,
+    };
+    let header = FileHeader {
+        signal: info.clone(),
+        chunk_extent,
+        network,
+        encoding,
+        fit: Some(record(&config, &output)?),
+    };
     header.validate().map_err(|error| {
         Failure::usage(format!("{} cannot be made: {}", output.display(), files::file_error(&error)))
     })?;
@@ -261,7 +275,7 @@ impl Job<'_> {
         let source = hold(reader, HELD_BYTES, None)?;
         let network = self.header.chunk_config(0);
         let checkpoint = kept.and_then(|kept| kept.checkpoint);
-        let fitted = self.fit(&source, &network, "", checkpoint, &[])?;
+        let mut fitted = self.fit(&source, &network, "", checkpoint, &[])?;
         if fitted.ending == Ending::Stopped && fitted.steps == 0 {
             return Ok(None);
         }
@@ -270,10 +284,12 @@ impl Job<'_> {
             self.config.steps = fitted.steps.max(1);
             self.header.fit = Some(record(&self.config, self.output)?);
         }
+        let steps = self.quantise(&mut fitted, &source)?;
         let done = Done::of(std::slice::from_ref(&fitted));
         let file = AsmrFile {
             signal: self.header.signal.clone(),
             network: fitted.network,
+            steps,
             fit: self.header.fit.clone(),
         };
         let (bytes, _) = files::checked_bytes(&file, self.output)?;
@@ -289,12 +305,12 @@ impl Job<'_> {
     ) -> Result<Option<Done>, Failure> {
         let n_chunks = self.header.n_chunks();
         let (mut part, mut checkpoint) = match kept {
-            Some(Kept { checksums, checkpoint }) => {
-                (PartFile::resume(self.output, &self.header, &checksums)?, checkpoint)
+            Some(Kept { chunks, checkpoint }) => {
+                (PartFile::resume(self.output, &self.header, &chunks)?, checkpoint)
             }
             None => (PartFile::create(self.output, &self.header)?, None),
         };
-        let n_before = part.checksums().len();
+        let n_before = part.written().len();
         let mut all: Vec<Fitted> = Vec::new();
         for chunk in 0..n_chunks {
             let range = self.header.chunk_range(chunk);
@@ -306,21 +322,22 @@ impl Job<'_> {
                 .map_err(|error| Failure::usage(format!("{}: {error}", self.args.input.display())))?;
             let network = self.header.chunk_config(chunk);
             let label = format!("chunk {} of {n_chunks}: ", chunk + 1);
-            let sums = part.checksums();
-            let fitted = self.fit(&signal, &network, &label, checkpoint.take(), &sums)?;
+            let written = part.written();
+            let mut fitted = self.fit(&signal, &network, &label, checkpoint.take(), &written)?;
             let stopped = fitted.ending == Ending::Stopped;
             if !(stopped && fitted.steps == 0) {
-                part.push(&fitted.network)?;
+                let steps = self.quantise(&mut fitted, &signal)?;
+                part.push(&fitted.network, steps.as_deref())?;
                 all.push(fitted);
             }
             if self.is_kept() {
                 part.keep();
                 if !stopped {
-                    resume::write(self.output, &part.checksums(), None)?;
+                    resume::write(self.output, &part.written(), None)?;
                 }
             }
             if stopped {
-                let n_done = part.checksums().len();
+                let n_done = part.written().len();
                 if n_done == 0 {
                     return Ok(None);
                 }
@@ -332,6 +349,28 @@ impl Job<'_> {
         }
         part.finish()?;
         Ok(Some(Done::of(&all)))
+    }
+
+    /// Rounds a fitted network's weights, if they are to be coded, and gives the steps.
+    fn quantise(&self, fitted: &mut Fitted, source: &dyn Source) -> Result<Option<Vec<Step>>, Failure> {
+        if self.header.encoding == Encoding::F32 {
+            return Ok(None);
+        }
+        let loss_db = self.args.loss.unwrap_or(DEFAULT_LOSS_DB);
+        let (batch, seed) = (self.config.batch, self.config.seed);
+        let (network, steps) = quantise(&fitted.network, source, batch, seed, loss_db)
+            .map_err(|error| Failure::usage(error.to_string()))?;
+        fitted.network = network;
+        Ok(Some(steps))
+    }
+
+    /// The PSNR at which a fit ends: what is asked for, and what rounding will cost.
+    fn fit_target(&self) -> Option<f64> {
+        let loss_db = match self.header.encoding {
+            Encoding::F32 => 0.0,
+            Encoding::Coded => self.args.loss.unwrap_or(DEFAULT_LOSS_DB),
+        };
+        self.args.psnr.map(|psnr| psnr + loss_db)
     }
 
     /// Whether there is a state on the disk that belongs to this run.
@@ -346,7 +385,7 @@ impl Job<'_> {
         network: &NetworkConfig,
         label: &str,
         checkpoint: Option<BufReader<File>>,
-        checksums: &[u32],
+        written: &[WrittenChunk],
     ) -> Result<Fitted, Failure> {
         let (args, config) = (self.args, &self.config);
         let length = match (self.time, args.steps) {
@@ -379,12 +418,13 @@ impl Job<'_> {
         };
         let ending = interrupt::while_fitting(|stop| {
             let mut progress = Progress::start(&heading, self.common.quiet, args.psnr, source.info());
-            let control = Control { target_psnr_db: args.psnr, time_limit: self.time, stop: Some(stop) };
+            let control =
+                Control { target_psnr_db: self.fit_target(), time_limit: self.time, stop: Some(stop) };
             let ending = loop {
                 match fit.run_for(args.checkpoint, &control, &mut |event| progress.event(&event)) {
                     Ok(Some(ending)) => break Ok(ending),
                     Ok(None) => {
-                        if let Err(failure) = resume::write(self.output, checksums, Some(&mut fit)) {
+                        if let Err(failure) = resume::write(self.output, written, Some(&mut fit)) {
                             break Err(failure);
                         }
                         self.kept.set(true);
@@ -398,7 +438,7 @@ impl Job<'_> {
             ending
         })?;
         if ending == Ending::Stopped && self.is_kept() {
-            resume::write(self.output, checksums, Some(&mut fit))?;
+            resume::write(self.output, written, Some(&mut fit))?;
         }
         fit.finish(ending).map_err(failed)
     }
@@ -430,6 +470,11 @@ fn measure(args: &EncodeArgs, output: &Path) -> Result<(QualityReport, FileHeade
 
 /// Refuses options that contradict each other.
 fn check_options(args: &EncodeArgs) -> Result<(), Failure> {
+    if args.loss.is_some() && args.weights == WeightsName::F32 {
+        return Err(Failure::usage(
+            "--loss says what rounding the weights may cost, and --weights f32 rounds none; give --weights coded, or leave --loss out",
+        ));
+    }
     let Some(Bases(bases)) = &args.bases else { return Ok(()) };
     if args.mac.is_some() {
         return Err(Failure::usage(
@@ -540,7 +585,7 @@ fn check_storable(header: &FileHeader, output: &Path) -> Result<(), Failure> {
     let network =
         Network::init(header.network.clone(), 0, 1.0).map_err(|error| Failure::usage(error.to_string()))?;
     let signal = header.signal.slices(header.chunk_extent);
-    let file = AsmrFile { signal, network, fit: header.fit.clone() };
+    let file = AsmrFile { signal, network, steps: None, fit: header.fit.clone() };
     files::checked_bytes(&file, output).map(|_| ())
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use asmr::cost::{Cost, Part};
-use asmr::file::FitRecord;
+use asmr::file::{Encoding, FitRecord};
 use asmr::inference::thumbnail_factors;
 use serde::Serialize;
 
@@ -21,6 +21,8 @@ struct InfoReport<'a> {
     file: String,
     bytes: u64,
     rate_bpp: f64,
+    encoding: Encoding,
+    bits_per_weight: f64,
     #[serde(flatten)]
     signal: SignalReport<'a>,
     #[serde(flatten)]
@@ -60,6 +62,9 @@ pub(crate) fn run(args: &InfoArgs, common: &Common) -> Result<u8, Failure> {
         file: args.input.display().to_string(),
         bytes: n_bytes,
         rate_bpp: rate_bpp(n_bytes, &header.signal),
+        encoding: header.encoding,
+        bits_per_weight: 8.0 * reader.weight_bytes() as f64
+            / (header.n_chunks() as f64 * config.n_params() as f64),
         signal: SignalReport::new(&header.signal),
         network: NetworkReport::new(config),
         chunks: ChunkReport::new(header),
@@ -78,6 +83,11 @@ pub(crate) fn run(args: &InfoArgs, common: &Common) -> Result<u8, Failure> {
             thousands(report.bytes),
             report.rate_bpp
         );
+        let encoding = match report.encoding {
+            Encoding::F32 => "as 32-bit floats",
+            Encoding::Coded => "rounded and entropy-coded",
+        };
+        let _ = writeln!(text, "  weights   {encoding}, {:.2} bits each", report.bits_per_weight);
         text += &chunk_line(header);
         text += &network_lines(config, &cost);
         let _ = writeln!(text, "  thumbnail factors {}", list(&report.thumbnail_factors));

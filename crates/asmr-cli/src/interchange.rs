@@ -48,7 +48,7 @@ pub(crate) fn import(args: &ImportArgs, common: &Common) -> Result<u8, Failure> 
     })?;
     drop(bytes);
     let output = files::output_path(args.output.as_ref(), &args.input, "asmr")?;
-    let file = AsmrFile { signal: imported_signal(network.config()), network, fit: None };
+    let file = AsmrFile { signal: imported_signal(network.config()), network, steps: None, fit: None };
     let (bytes, file) = files::checked_bytes(&file, &output)?;
     files::write_bytes(&output, &bytes)?;
     tell(&args.input, &output, bytes.len() as u64, &file, common)

@@ -4,7 +4,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
-use asmr::file::{AsmrWriter, FileError, FileHeader};
+use asmr::coding::Step;
+use asmr::file::{AsmrWriter, FileError, FileHeader, WrittenChunk};
 use asmr::network::Network;
 
 use crate::error::Failure;
@@ -54,13 +55,17 @@ impl PartFile {
         Ok(Self { path, output: output.to_path_buf(), writer: Some(writer), is_kept: false })
     }
 
-    /// Goes on with the file of an earlier run, whose first chunks have these checksums.
-    pub(crate) fn resume(output: &Path, header: &FileHeader, checksums: &[u32]) -> Result<Self, Failure> {
+    /// Goes on with the file of an earlier run, whose first chunks are these.
+    pub(crate) fn resume(
+        output: &Path,
+        header: &FileHeader,
+        chunks: &[WrittenChunk],
+    ) -> Result<Self, Failure> {
         let path = part_path(output);
         let file = OpenOptions::new().read(true).write(true).open(&path);
         let file =
             file.map_err(|error| Failure::usage(format!("cannot go on with {}: {error}", path.display())))?;
-        let writer = AsmrWriter::resume(file, header.clone(), checksums).map_err(|error| {
+        let writer = AsmrWriter::resume(file, header.clone(), chunks).map_err(|error| {
             Failure::usage(format!(
                 "cannot go on with {}: {}; begin again without --resume",
                 path.display(),
@@ -71,20 +76,20 @@ impl PartFile {
     }
 
     /// Adds a chunk's network; it is on the disk afterwards.
-    pub(crate) fn push(&mut self, network: &Network) -> Result<(), Failure> {
+    pub(crate) fn push(&mut self, network: &Network, steps: Option<&[Step]>) -> Result<(), Failure> {
         let path = self.path.clone();
         let Some(writer) = &mut self.writer else { return Ok(()) };
         interrupt::while_writing(|| {
-            writer.push(network)?;
+            writer.push(network, steps)?;
             writer.flush()?.sync_data()?;
             Ok(())
         })
         .map_err(|error: FileError| failed(&path, &error))
     }
 
-    /// The checksums of the chunks so far.
-    pub(crate) fn checksums(&self) -> Vec<u32> {
-        self.writer.as_ref().map_or_else(Vec::new, AsmrWriter::checksums)
+    /// The chunks so far.
+    pub(crate) fn written(&self) -> Vec<WrittenChunk> {
+        self.writer.as_ref().map_or_else(Vec::new, AsmrWriter::written)
     }
 
     /// From now on the file stays when the program ends: there is something to resume from.
@@ -121,8 +126,8 @@ impl PartFile {
         let result = asmr_media::write_with_seek(&self.output, |file| {
             let mut shorter = AsmrWriter::new(BufWriter::new(file), header).map_err(std::io::Error::other)?;
             for chunk in 0..n_chunks {
-                let network = writer.network(chunk).map_err(std::io::Error::other)?;
-                shorter.push(&network).map_err(std::io::Error::other)?;
+                let (network, steps) = writer.network(chunk).map_err(std::io::Error::other)?;
+                shorter.push(&network, steps.as_deref()).map_err(std::io::Error::other)?;
             }
             shorter.finish().map_err(std::io::Error::other)?;
             Ok(())

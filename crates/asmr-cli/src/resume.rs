@@ -1,7 +1,7 @@
 //! What a long fit keeps beside its output (`OUTPUT.resume`) so that a killed process loses at most a minute.
 //!
 //! ```text
-//! magic (8 bytes) · chunks that are in OUTPUT.part (u32) · their checksums (u32 each) · CRC-32 of all that (u32)
+//! magic (8 bytes) · chunks that are in OUTPUT.part (u32) · their lengths and checksums (u64 and u32 each) · CRC-32 of all that (u32)
 //! · the checkpoint of the fit in progress (asmr-train's own format), or nothing between two fits
 //! ```
 
@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use asmr::file::WrittenChunk;
 use asmr_media::write_atomically;
 use asmr_train::fit::Fit;
 
@@ -16,7 +17,9 @@ use crate::error::Failure;
 use crate::files;
 use crate::partfile::with_suffix;
 
-const MAGIC: &[u8; 8] = b"ASMRRSM1";
+const MAGIC: &[u8; 8] = b"ASMRRSM2";
+/// Bytes told of a chunk.
+const ENTRY_LEN: usize = 12;
 /// More chunks than any file has are damage.
 const MAX_CHUNKS: u32 = 1 << 20;
 
@@ -27,8 +30,8 @@ pub(crate) fn resume_path(output: &Path) -> PathBuf {
 
 /// The state that an earlier run kept.
 pub(crate) struct Kept {
-    /// Checksums of the chunks that are done.
-    pub(crate) checksums: Vec<u32>,
+    /// The chunks that are done.
+    pub(crate) chunks: Vec<WrittenChunk>,
     /// The checkpoint of the fit in progress, if there was one.
     pub(crate) checkpoint: Option<BufReader<File>>,
 }
@@ -52,28 +55,41 @@ pub(crate) fn read(output: &Path) -> Result<Option<Kept>, Failure> {
     let mut start = vec![0; 12];
     input.read_exact(&mut start).map_err(|_| damaged())?;
     let n_done = u32::from_le_bytes([start[8], start[9], start[10], start[11]]);
-    if start[..8] != *MAGIC || n_done > MAX_CHUNKS || u64::from(n_done) * 4 + 16 > n_bytes {
+    if start[..8] != *MAGIC || n_done > MAX_CHUNKS || u64::from(n_done) * ENTRY_LEN as u64 + 16 > n_bytes {
         return Err(damaged());
     }
-    let mut sums = vec![0; n_done as usize * 4 + 4];
-    input.read_exact(&mut sums).map_err(|_| damaged())?;
-    start.extend(&sums);
+    let mut entries = vec![0; n_done as usize * ENTRY_LEN + 4];
+    input.read_exact(&mut entries).map_err(|_| damaged())?;
+    start.extend(&entries);
     let (content, stored) = start.split_at(start.len() - 4);
     if crc32fast::hash(content).to_le_bytes() != stored {
         return Err(damaged());
     }
-    let (words, _) = content[12..].as_chunks::<4>();
-    let checksums = words.iter().map(|&b| u32::from_le_bytes(b)).collect();
+    let (entries, _) = content[12..].as_chunks::<ENTRY_LEN>();
+    let chunks = entries
+        .iter()
+        .map(|&[a, b, c, d, e, f, g, h, rest @ ..]| WrittenChunk {
+            n_bytes: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+            checksum: u32::from_le_bytes(rest),
+        })
+        .collect();
     let is_between = n_bytes == start.len() as u64;
-    Ok(Some(Kept { checksums, checkpoint: (!is_between).then_some(input) }))
+    Ok(Some(Kept { chunks, checkpoint: (!is_between).then_some(input) }))
 }
 
 /// Keeps the state: the old one or the new one is there, whatever happens.
-pub(crate) fn write(output: &Path, checksums: &[u32], fit: Option<&mut Fit<'_>>) -> Result<(), Failure> {
+pub(crate) fn write(
+    output: &Path,
+    chunks: &[WrittenChunk],
+    fit: Option<&mut Fit<'_>>,
+) -> Result<(), Failure> {
     let path = resume_path(output);
     let mut start = MAGIC.to_vec();
-    start.extend((checksums.len() as u32).to_le_bytes());
-    start.extend(checksums.iter().flat_map(|sum| sum.to_le_bytes()));
+    start.extend((chunks.len() as u32).to_le_bytes());
+    for chunk in chunks {
+        start.extend(chunk.n_bytes.to_le_bytes());
+        start.extend(chunk.checksum.to_le_bytes());
+    }
     start.extend(crc32fast::hash(&start).to_le_bytes());
     files::write_file(&path, || {
         write_atomically(&path, |mut out| {

@@ -92,6 +92,10 @@ pub(crate) fn seam_weight(text: &str) -> Result<f64, String> {
     number(text, "a number, 0.01 to 100", |x| (0.01..=100.0).contains(&x))
 }
 
+pub(crate) fn loss(text: &str) -> Result<f64, String> {
+    number(text, "a number above 0 and at most 20, in dB", |x| x > 0.0 && x <= 20.0)
+}
+
 pub(crate) fn batch(text: &str) -> Result<f64, String> {
     if text.eq_ignore_ascii_case("full") {
         return Ok(1.0);

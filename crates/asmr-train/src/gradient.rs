@@ -174,6 +174,20 @@ impl<'s> GradientEngine<'s> {
     /// # Panics
     /// When `params` or `gradient` has not the length that the configuration needs.
     pub fn loss_and_gradient(&mut self, params: &[f32], batch: Batch<'_>, gradient: &mut [f32]) -> Loss {
+        self.pass(params, batch, None, gradient)
+    }
+
+    /// The gradient that errors of 1 and -1 at random would give, drawn for each value by `seed`, in place of outputs minus
+    /// targets. Its squares have the mean `(2 / n)² · Σ (∂y/∂w)²` over n values (Hutchinson's estimator of the diagonal of
+    /// JᵀJ): how much the outputs move with a weight.
+    ///
+    /// # Panics
+    /// As [`Self::loss_and_gradient`].
+    pub fn probe(&mut self, params: &[f32], batch: Batch<'_>, seed: u64, gradient: &mut [f32]) {
+        self.pass(params, batch, Some(seed), gradient);
+    }
+
+    fn pass(&mut self, params: &[f32], batch: Batch<'_>, probe: Option<u64>, gradient: &mut [f32]) -> Loss {
         self.prepare(params);
         let partition = &self.plan.config().partition;
         let cells = tile_cells(self.plan.config().width);
@@ -201,6 +215,7 @@ impl<'s> GradientEngine<'s> {
                 .output_bias
                 .repeat(partition.base(partition.n_axes() - 1, partition.n_levels() - 1)),
             walk: &walk,
+            probe,
             scales: RunScales::new(partition, self.plan.config().channels, 2.0 / n_values, self.seam_weight),
         };
         let n_lanes = self.lanes.len().min(tasks.len()).max(1);
@@ -327,11 +342,15 @@ struct Pass<'a> {
     /// `b_out` for each sample of the longest run along the last axis.
     run_bias: Vec<f32>,
     walk: &'a Walk<'a>,
+    /// Seed of the errors that take the place of the real ones.
+    probe: Option<u64>,
     scales: RunScales,
 }
 
 /// `s` of ∂loss/∂y = s · (y − t), for each value of the longest run along the last axis.
 struct RunScales {
+    /// Where no weights are asked for.
+    unweighted: f32,
     /// Where no other axis has the run at a seam, ...
     inside: Vec<f32>,
     /// ... and where one has.
@@ -350,6 +369,7 @@ impl RunScales {
         let (inside, seam) = ((scale / mean) as f32, (scale * seam_weight / mean) as f32);
         let of_run = (0..run).map(|x| if is_block_edge(run, x) { seam } else { inside });
         Self {
+            unweighted: scale as f32,
             inside: of_run.flat_map(|s| std::iter::repeat_n(s, channels)).collect(),
             seam: vec![seam; run as usize * channels],
         }
@@ -548,11 +568,21 @@ impl Pass<'_> {
                 };
                 let (now, padding) = now.split_at_mut(real * channels);
                 padding.fill(0.0);
+                let first = (flat * extents[last_axis] as u64 + position as u64) * channels as u64;
+                if let Some(seed) = self.probe {
+                    for ((y, gradient), index) in now.iter_mut().zip(&mut sums.gradients).zip(first..) {
+                        *y = if is_negative(seed, index) {
+                            -self.scales.unweighted
+                        } else {
+                            self.scales.unweighted
+                        };
+                        *gradient += *y;
+                    }
+                    n_values += now.len() as u64;
+                    continue;
+                }
                 target.resize(now.len(), 0.0);
-                self.signal.read_scaled(
-                    (flat * extents[last_axis] as u64 + position as u64) * channels as u64,
-                    target,
-                );
+                self.signal.read_scaled(first, target);
                 let sums = sums.squares.iter_mut().zip(&mut sums.gradients);
                 let scales = &scales[digits[last_axis] * channels..];
                 for ((((y, t), bias), scale), (square, gradient)) in
@@ -568,6 +598,14 @@ impl Pass<'_> {
         }
         n_values
     }
+}
+
+/// A fair coin for each value: the top bit of splitmix64.
+fn is_negative(seed: u64, index: u64) -> bool {
+    let mut z = seed.wrapping_add(index).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (z ^ (z >> 31)) >> 63 == 1
 }
 
 /// Sums over the runs of a tile's outputs along the last axis: one of each per value of the longest run, so that they

@@ -13,6 +13,7 @@ pub mod fit;
 pub mod gradient;
 mod measure;
 pub mod optimiser;
+pub mod quantise;
 pub mod sampler;
 pub mod soap;
 mod state;

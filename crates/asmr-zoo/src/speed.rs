@@ -94,10 +94,7 @@ pub fn kinds() -> Vec<Job> {
         Case::new("kind-picture-rgb", &[512, 512], "4,4,4,8;4,4,4,8", 3, 256),
         Case::new("kind-film-rgb", &[64, 64, 64], VOLUME, 3, 256),
     ];
-    cases
-        .into_iter()
-        .map(|case| Job { case, work: Work::Step(Algorithm::Soap), peers: &[] })
-        .collect()
+    cases.into_iter().map(|case| Job { case, work: Work::Step(Algorithm::Soap), peers: &[] }).collect()
 }
 
 /// How to measure.

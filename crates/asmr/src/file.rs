@@ -8,8 +8,8 @@
 //! | any file, one network at a time | [`AsmrReader`] |
 //! | to write a network for each chunk of a long signal | [`AsmrWriter`] |
 //!
-//! Pictures and plain arrays with one network are written as version 1, everything else as version 2
-//! ([`FileHeader`]). A file of version 1 is a 24-byte prefix, a JSON header, the weights as little-endian `f32`, and a
+//! Weights that were quantised are written entropy-coded, as version 3. Of others, pictures and plain arrays with one network
+//! are written as version 1, everything else as version 2 ([`FileHeader`]). A file of version 1 is a 24-byte prefix, a JSON header, the weights as little-endian `f32`, and a
 //! checksum:
 //!
 //! ```text
@@ -44,6 +44,7 @@
 //! let file = AsmrFile {
 //!     signal: SignalInfo::plain(vec![16, 24], 3, SampleType::U8, Some(ColorType::Rgb)),
 //!     network: Network::init(config, 1, 1.0)?,
+//!     steps: None,
 //!     fit: None,
 //! };
 //! let bytes = file.to_bytes()?;
@@ -59,18 +60,19 @@ use std::io::{self, Read, Write};
 
 use thiserror::Error;
 
+use crate::coding::Step;
 use crate::network::{MAX_PARAMS, Network, NetworkConfig, NetworkError};
 use crate::signal::{SignalError, SignalInfo};
 use header::Header;
 
 pub use fit::{FitRecord, MAX_FIT_DEPTH};
-pub use sequence::{AsmrReader, AsmrWriter, FileHeader, MAX_CHUNKS};
+pub use sequence::{AsmrReader, AsmrWriter, Encoding, FileHeader, MAX_CHUNKS, WrittenChunk};
 
 /// The first 8 bytes of every `.asmr` file. `A5` shows 7-bit transfers and transcoding, `CR LF LF` shows every
 /// conversion of line ends.
 pub const MAGIC: [u8; 8] = [0xA5, b'A', b'S', b'M', b'R', b'\r', b'\n', b'\n'];
 /// The newest version that this module reads and writes.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// The longest header the writer makes, in bytes; also the reader's default limit.
 pub const MAX_HEADER_BYTES: u32 = 1 << 16;
 
@@ -230,6 +232,9 @@ pub struct AsmrFile {
     pub signal: SignalInfo,
     /// The network; its partition has the signal's extents and it has the signal's channels.
     pub network: Network,
+    /// The quantisation step of each tensor, if all weights are multiples of theirs: they are stored entropy-coded then.
+    /// `None`: they are stored as 32-bit floats.
+    pub steps: Option<Vec<Step>>,
     /// How the network was fitted, if known.
     pub fit: Option<FitRecord>,
 }
@@ -248,7 +253,9 @@ impl AsmrFile {
     /// What the file says before its weights.
     #[must_use]
     pub fn header(&self) -> FileHeader {
-        FileHeader::single(self.signal.clone(), self.network.config().clone(), self.fit.clone())
+        let header = FileHeader::single(self.signal.clone(), self.network.config().clone(), self.fit.clone());
+        let encoding = if self.steps.is_some() { Encoding::Coded } else { Encoding::F32 };
+        FileHeader { encoding, ..header }
     }
 
     /// Length of the file in bytes, prefix, header and checksum included.
@@ -267,8 +274,8 @@ impl AsmrFile {
     /// The file as bytes. The same content gives the same bytes on every machine.
     ///
     /// # Errors
-    /// [`FileError`] when [`Self::validate`] refuses the content or the header is longer than
-    /// [`MAX_HEADER_BYTES`].
+    /// [`FileError`] when [`Self::validate`] refuses the content, the header is longer than [`MAX_HEADER_BYTES`], or a
+    /// weight is no multiple of its step.
     pub fn to_bytes(&self) -> Result<Vec<u8>, FileError> {
         self.validate()?;
         let n_bytes = header::weight_bytes(self.network.config()) + (1 << 17);
@@ -280,7 +287,7 @@ impl AsmrFile {
             return Ok(bytes);
         }
         let mut writer = AsmrWriter::new(io::Cursor::new(bytes), self.header())?;
-        writer.push(&self.network)?;
+        writer.push(&self.network, self.steps.as_deref())?;
         Ok(writer.finish()?.0.into_inner())
     }
 
@@ -368,7 +375,8 @@ impl AsmrFile {
         if !input.is_at_end()? {
             return Err(FileError::TrailingBytes { expected });
         }
-        Ok(Self { signal: header.signal, network: Network::new(header.network, params)?, fit: header.fit })
+        let network = Network::new(header.network, params)?;
+        Ok(Self { signal: header.signal, network, steps: None, fit: header.fit })
     }
 
     /// The header, padded to a multiple of 8 bytes.
@@ -526,7 +534,7 @@ impl<R: Read> Input<'_, R> {
             return Err(FileError::Header("version 0 does not exist".to_owned()));
         }
         if flags != 0 {
-            return Err(FileError::Header(format!("flags are {flags:#06x}; versions 1 and 2 have none")));
+            return Err(FileError::Header(format!("flags are {flags:#06x}; versions 1 to 3 have none")));
         }
         if header_len % 8 != 0 {
             return Err(FileError::Header(format!("its length is {header_len}, not a multiple of 8")));

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod anglesum;
+pub mod coding;
 pub mod cost;
 pub mod file;
 pub mod inference;

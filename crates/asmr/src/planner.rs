@@ -212,7 +212,8 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PlanError> {
 
     let Some(budget) = request.mac_budget else {
         let width = request.width.unwrap_or_else(|| {
-            let most = if LARGE_SAMPLES.contains(&partition.n_samples()) { LARGE_WIDTH } else { DEFAULT_WIDTH };
+            let most =
+                if LARGE_SAMPLES.contains(&partition.n_samples()) { LARGE_WIDTH } else { DEFAULT_WIDTH };
             widest(16, MIN_DEFAULT_WIDTH, most, |w| within_values(request, &partition, w))
                 .unwrap_or(MIN_DEFAULT_WIDTH)
         });

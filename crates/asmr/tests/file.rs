@@ -62,6 +62,7 @@ fn small() -> AsmrFile {
     AsmrFile {
         signal: SignalInfo::plain(vec![6], 1, SampleType::F32, None),
         network: Network::new(config, SMALL_WEIGHTS.to_vec()).unwrap(),
+        steps: None,
         fit: None,
     }
 }
@@ -140,6 +141,7 @@ fn make(
     AsmrFile {
         signal: SignalInfo::plain(extents, channels, kind.1, color),
         network: Network::init(config, seed, 1.0).unwrap(),
+        steps: None,
         fit: (!seed.is_multiple_of(3)).then_some(fit),
     }
 }
@@ -533,7 +535,7 @@ fn attacks() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("no weights at all", frame(SMALL, b""), "cut off"),
         ("one weight too many", frame(SMALL, &f32_bytes(&[0.0; 10])), "damaged"),
         // Versions.
-        ("version 3", raw_header(3, 0, 8, b"whatever"), "version 3"),
+        ("version 4", raw_header(4, 0, 8, b"whatever"), "version 4"),
         ("version 65535", raw_header(65_535, 7, 9, b"whatever"), "version 65535"),
         ("version 0", raw_header(0, 0, 8, b"whatever"), "version 0"),
         ("unknown flag", raw_header(1, 0x8000, 8, b"whatever"), "flags"),

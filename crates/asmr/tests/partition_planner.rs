@@ -3,7 +3,10 @@
 use asmr::cost::Cost;
 use asmr::network::{MAX_WIDTH, Modulator, NetworkError};
 use asmr::partition::{MAX_LEVELS, MAX_TUPLES, MIN_LEVELS, Partition, PartitionError, PerAxis, parse_bases};
-use asmr::planner::{DEFAULT_WIDTH, LARGE_SAMPLES, LARGE_WIDTH, MIN_DEFAULT_WIDTH, Plan, PlanError, PlanRequest, default_levels, plan};
+use asmr::planner::{
+    DEFAULT_WIDTH, LARGE_SAMPLES, LARGE_WIDTH, MIN_DEFAULT_WIDTH, Plan, PlanError, PlanRequest,
+    default_levels, plan,
+};
 use asmr::signal::MAX_EXTENT;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};

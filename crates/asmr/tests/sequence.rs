@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use asmr::file::{AsmrFile, AsmrReader, AsmrWriter, FileError, FileHeader, FitRecord, Limits};
+use asmr::file::{AsmrFile, AsmrReader, AsmrWriter, Encoding, FileError, FileHeader, FitRecord, Limits};
 use asmr::inference::{Decoder, Request};
 use asmr::metadata::{Audio, AudioContainer, Media, Shape, ShapeField, Video, Volume, VolumeContainer};
 use asmr::network::{Modulator, Network, NetworkConfig};
@@ -25,7 +25,7 @@ fn recording() -> (FileHeader, Vec<Network>) {
         NetworkConfig { partition, channels: 2, width: 5, omega_0: 30.0, modulator: Modulator::Linear };
     let mut fit = FitRecord::new();
     fit.insert("steps", 10);
-    let header = FileHeader { signal, chunk_extent: 24, network, fit: Some(fit) };
+    let header = FileHeader { signal, chunk_extent: 24, network, encoding: Encoding::F32, fit: Some(fit) };
     let networks: Vec<_> =
         (0..3).map(|chunk| Network::init(header.chunk_config(chunk), chunk as u64, 1.0).unwrap()).collect();
     (header, networks)
@@ -34,7 +34,7 @@ fn recording() -> (FileHeader, Vec<Network>) {
 fn written(header: &FileHeader, networks: &[Network]) -> Vec<u8> {
     let mut writer = AsmrWriter::new(Cursor::new(Vec::new()), header.clone()).unwrap();
     for network in networks {
-        writer.push(network).unwrap();
+        writer.push(network, None).unwrap();
     }
     let (cursor, n_bytes) = writer.finish().unwrap();
     assert_eq!(n_bytes, cursor.get_ref().len() as u64);
@@ -139,32 +139,31 @@ fn an_unfinished_file_is_none_and_can_be_gone_on_with() {
     let (header, networks) = recording();
     let expected = written(&header, &networks);
     let mut writer = AsmrWriter::new(Cursor::new(Vec::new()), header.clone()).unwrap();
-    writer.push(&networks[0]).unwrap();
-    writer.push(&networks[1]).unwrap();
-    assert_eq!(writer.network(0).unwrap(), networks[0]);
-    let checksums = writer.checksums();
+    writer.push(&networks[0], None).unwrap();
+    writer.push(&networks[1], None).unwrap();
+    assert_eq!(writer.network(0).unwrap(), (networks[0].clone(), None));
+    let chunks = writer.written();
     let mut unfinished = writer.flush().unwrap().get_ref().clone();
     assert!(read_all(&unfinished).is_err());
     // A kill in the middle of the third chunk leaves some bytes of it.
     unfinished.extend([1, 2, 3]);
-    let mut resumed =
-        AsmrWriter::resume(Cursor::new(unfinished.clone()), header.clone(), &checksums).unwrap();
+    let mut resumed = AsmrWriter::resume(Cursor::new(unfinished.clone()), header.clone(), &chunks).unwrap();
     assert_eq!(resumed.n_written(), 2);
-    resumed.push(&networks[2]).unwrap();
+    resumed.push(&networks[2], None).unwrap();
     let (cursor, n_bytes) = resumed.finish().unwrap();
     assert_eq!(cursor.get_ref()[..n_bytes as usize], expected);
 
     let damaged = |at: usize| {
         let mut bytes = unfinished.clone();
         bytes[at] ^= 1;
-        AsmrWriter::resume(Cursor::new(bytes), header.clone(), &checksums).map(|_| ())
+        AsmrWriter::resume(Cursor::new(bytes), header.clone(), &chunks).map(|_| ())
     };
     assert!(matches!(damaged(30), Err(FileError::Damaged { .. })));
     assert!(matches!(damaged(unfinished.len() - 10), Err(FileError::Damaged { .. })));
     let mut other = header.clone();
     other.signal.channels = 2;
     other.network.width = 6;
-    assert!(AsmrWriter::resume(Cursor::new(unfinished), other, &checksums).is_err());
+    assert!(AsmrWriter::resume(Cursor::new(unfinished), other, &chunks).is_err());
 }
 
 #[test]
@@ -172,7 +171,7 @@ fn wrong_networks_are_refused() {
     let (header, networks) = recording();
     let mut writer = AsmrWriter::new(Cursor::new(Vec::new()), header.clone()).unwrap();
     // The last chunk's is shorter.
-    assert!(writer.push(&networks[2]).is_err());
+    assert!(writer.push(&networks[2], None).is_err());
     assert!(writer.finish().is_err());
     for extent in [0, 51] {
         let wrong = FileHeader { chunk_extent: extent, ..header.clone() };
@@ -215,7 +214,8 @@ fn metadata_comes_back() {
             NetworkConfig { partition, channels, width: 4, omega_0: 30.0, modulator: Modulator::Table };
         let signal =
             SignalInfo { value_range, media, ..SignalInfo::plain(extents, channels, sample_type, color) };
-        let file = AsmrFile { signal, network: Network::init(config, 1, 1.0).unwrap(), fit: None };
+        let file =
+            AsmrFile { signal, network: Network::init(config, 1, 1.0).unwrap(), steps: None, fit: None };
         let bytes = file.to_bytes().unwrap();
         assert_eq!(bytes[8], 2);
         assert_eq!(file.n_bytes().unwrap(), bytes.len() as u64);
@@ -260,7 +260,12 @@ fn version_1_has_no_metadata() {
     let config =
         NetworkConfig { partition, channels: 1, width: 2, omega_0: 30.0, modulator: Modulator::Linear };
     let network = Network::init(config, 1, 1.0).unwrap();
-    let file = AsmrFile { signal: SignalInfo::plain(vec![4], 1, SampleType::F32, None), network, fit: None };
+    let file = AsmrFile {
+        signal: SignalInfo::plain(vec![4], 1, SampleType::F32, None),
+        network,
+        steps: None,
+        fit: None,
+    };
     let bytes = file.to_bytes().unwrap();
     assert_eq!(bytes[8], 1);
     assert_eq!(open(&bytes).unwrap().into_file().unwrap(), file);

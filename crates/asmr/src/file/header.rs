@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::fit::{FitRecord, parse_strict};
-use super::{FileError, FileHeader, MAX_FIT_DEPTH, short};
+use super::{Encoding, FileError, FileHeader, MAX_FIT_DEPTH, short};
 use crate::network::NetworkConfig;
 use crate::signal::SignalInfo;
 
@@ -55,19 +55,19 @@ pub(super) fn write(
         .map_err(|e| FileError::Header(e.to_string()))
 }
 
-/// How version 2 stores weights.
+/// How versions 2 and 3 store weights.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Chunks {
-    encoding: String,
+    encoding: Encoding,
     /// Samples of the slowest axis in a chunk.
     extent: usize,
     /// Number of chunks.
     n: usize,
 }
 
-/// The header of version 2 as JSON.
-pub(super) fn write_2(header: &FileHeader) -> Result<Vec<u8>, FileError> {
+/// The header of version 2 or 3 as JSON.
+pub(super) fn write_chunked(header: &FileHeader) -> Result<Vec<u8>, FileError> {
     #[derive(Serialize)]
     struct Fields<'a> {
         signal: &'a SignalInfo,
@@ -76,13 +76,13 @@ pub(super) fn write_2(header: &FileHeader) -> Result<Vec<u8>, FileError> {
         #[serde(skip_serializing_if = "Option::is_none")]
         fit: Option<&'a FitRecord>,
     }
-    let chunks = Chunks { encoding: "f32".to_owned(), extent: header.chunk_extent, n: header.n_chunks() };
+    let chunks = Chunks { encoding: header.encoding, extent: header.chunk_extent, n: header.n_chunks() };
     let fields =
         Fields { signal: &header.signal, network: &header.network, chunks, fit: header.fit.as_ref() };
     serde_json::to_vec(&fields).map_err(|e| FileError::Header(e.to_string()))
 }
 
-/// Reads a header of version 1 or 2. Its parts are well-formed afterwards, not yet validated against each other.
+/// Reads a header of a version from 1 to 3. Its parts are well-formed afterwards, not yet validated against each other.
 pub(super) fn parse(bytes: &[u8], version: u16) -> Result<FileHeader, FileError> {
     let value = parse_strict(bytes, MAX_DEPTH).map_err(|e| FileError::Header(e.to_string()))?;
     let Value::Object(mut fields) = value else {
@@ -93,9 +93,14 @@ pub(super) fn parse(bytes: &[u8], version: u16) -> Result<FileHeader, FileError>
     signal.validate()?;
     let network: NetworkConfig = part(&mut fields, "network")?;
     network.validate()?;
-    let chunk_extent = if version == 1 {
+    let (chunk_extent, encoding) = if version == 1 {
         let weights: Weights = part(&mut fields, "weights")?;
-        check_encoding(&weights.encoding, version)?;
+        if weights.encoding != "f32" {
+            return Err(FileError::Header(format!(
+                "the weights are encoded as '{}'; version 1 has only 'f32'",
+                short(&weights.encoding)
+            )));
+        }
         if weights != Weights::plain(&network) {
             return Err(FileError::Inconsistent(format!(
                 "it announces {} bytes of weights and its network has {} weights of 4 bytes",
@@ -103,17 +108,24 @@ pub(super) fn parse(bytes: &[u8], version: u16) -> Result<FileHeader, FileError>
                 network.n_params()
             )));
         }
-        signal.extents[0]
+        (signal.extents[0], Encoding::F32)
     } else {
         let chunks: Chunks = part(&mut fields, "chunks")?;
-        check_encoding(&chunks.encoding, version)?;
+        let expected = if version == 2 { Encoding::F32 } else { Encoding::Coded };
+        if chunks.encoding != expected {
+            return Err(FileError::Header(format!(
+                "the weights are encoded as '{}'; version {version} has only '{}'",
+                chunks.encoding.name(),
+                expected.name()
+            )));
+        }
         if chunks.extent == 0 || chunks.n != signal.extents[0].div_ceil(chunks.extent) {
             return Err(FileError::Inconsistent(format!(
                 "it announces {} chunks of {} samples along an axis of {}",
                 chunks.n, chunks.extent, signal.extents[0]
             )));
         }
-        chunks.extent
+        (chunks.extent, chunks.encoding)
     };
     let fit = match fields.remove("fit") {
         None => None,
@@ -123,23 +135,13 @@ pub(super) fn parse(bytes: &[u8], version: u16) -> Result<FileHeader, FileError>
     if let Some(unknown) = fields.keys().next() {
         return Err(FileError::Header(format!("unknown field '{unknown}'")));
     }
-    let header = FileHeader { signal, chunk_extent, network, fit };
+    let header = FileHeader { signal, chunk_extent, network, encoding, fit };
     if version == 1 && !header.fits_version_1() {
         return Err(FileError::Header(
             "its signal has a sample type, a value range or metadata that version 1 does not have".to_owned(),
         ));
     }
     Ok(header)
-}
-
-fn check_encoding(encoding: &str, version: u16) -> Result<(), FileError> {
-    if encoding == "f32" {
-        return Ok(());
-    }
-    Err(FileError::Header(format!(
-        "the weights are encoded as '{}'; version {version} has only 'f32'",
-        short(encoding)
-    )))
 }
 
 /// One field that must be there and must be an object, and so must the objects inside it.

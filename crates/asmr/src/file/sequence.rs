@@ -1,8 +1,8 @@
-//! Version 2 of the file: a signal cut along its slowest axis into chunks, a network for each, and an index to find
-//! them by; and readers of both versions that fetch one network at a time.
+//! Versions 2 and 3 of the file: a signal cut along its slowest axis into chunks, a network for each, and an index to find
+//! them by; and readers of all versions that fetch one network at a time.
 //!
 //! ```text
-//! 0      24  prefix, as in version 1 (version 2)
+//! 0      24  prefix, as in version 1 (version 2 or 3)
 //! 24     H   header: JSON
 //! 24+H   24N index: per chunk its offset (8), its length in bytes (8), CRC-32 of its bytes (4), 0 (4)
 //!        4   CRC-32 of the index
@@ -13,17 +13,42 @@
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use super::header::{self, Header};
 use super::{
     AsmrFile, CHECKSUM_LEN, FileError, FitRecord, Input, Limits, MAX_HEADER_BYTES, PREFIX_LEN, check,
     total_len,
 };
+use crate::coding::{QuantisedWeights, Step};
 use crate::network::{Network, NetworkConfig};
 use crate::partition::Partition;
 use crate::signal::SignalInfo;
 
 /// The most chunks of a file.
 pub const MAX_CHUNKS: usize = 1 << 20;
+/// How weights are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Encoding {
+    /// As 32-bit floats.
+    #[default]
+    F32,
+    /// As whole numbers of quantisation steps, entropy-coded ([`crate::coding`]).
+    Coded,
+}
+
+impl Encoding {
+    /// Its name in the header.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Coded => "coded",
+        }
+    }
+}
+
 /// Bytes of one entry of the index.
 const ENTRY_LEN: u64 = 24;
 
@@ -38,15 +63,17 @@ pub struct FileHeader {
     /// The configuration of a whole chunk's network: its partition's extents are `chunk_extent` and the signal's
     /// other extents. The last chunk's has the same bases.
     pub network: NetworkConfig,
+    /// How all networks' weights are stored.
+    pub encoding: Encoding,
     /// How the networks were fitted, if known.
     pub fit: Option<FitRecord>,
 }
 
 impl FileHeader {
-    /// A signal with one network.
+    /// A signal with one network, its weights as 32-bit floats.
     #[must_use]
     pub fn single(signal: SignalInfo, network: NetworkConfig, fit: Option<FitRecord>) -> Self {
-        Self { chunk_extent: signal.extents[0], signal, network, fit }
+        Self { chunk_extent: signal.extents[0], signal, network, encoding: Encoding::F32, fit }
     }
 
     /// Number of chunks, 1 or more.
@@ -123,15 +150,24 @@ impl FileHeader {
     pub(super) fn fits_version_1(&self) -> bool {
         use crate::signal::SampleType::{F32, U8, U16};
         self.n_chunks() == 1
+            && self.encoding == Encoding::F32
             && self.signal.value_range.is_none()
             && self.signal.media.is_plain()
             && matches!(self.signal.sample_type, U8 | U16 | F32)
     }
 
+    /// The version it is written as, where that is not 1.
+    fn chunked_version(&self) -> u16 {
+        match self.encoding {
+            Encoding::F32 => 2,
+            Encoding::Coded => 3,
+        }
+    }
+
     /// The JSON, padded to a multiple of 8 bytes.
     fn to_bytes(&self) -> Result<Vec<u8>, FileError> {
         self.validate()?;
-        let mut bytes = header::write_2(self)?;
+        let mut bytes = header::write_chunked(self)?;
         bytes.resize(bytes.len().next_multiple_of(8), b' ');
         if bytes.len() > MAX_HEADER_BYTES as usize {
             return Err(FileError::Header(format!(
@@ -151,7 +187,16 @@ struct Entry {
     checksum: u32,
 }
 
-/// Writes a file of version 2, chunk after chunk, with the memory of one.
+/// A chunk that was written: what [`AsmrWriter::resume`] needs to know of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrittenChunk {
+    /// Bytes of its weights.
+    pub n_bytes: u64,
+    /// Their CRC-32.
+    pub checksum: u32,
+}
+
+/// Writes a file of version 2 or 3, chunk after chunk, with the memory of one.
 ///
 /// The index is written last, over the place kept for it: a file that was not finished has an index of zeros, which no
 /// reader takes.
@@ -171,7 +216,7 @@ impl<W: Write + Seek> AsmrWriter<W> {
     /// [`FileError`] for a header that is refused, and when writing fails.
     pub fn new(mut writer: W, header: FileHeader) -> Result<Self, FileError> {
         let bytes = header.to_bytes()?;
-        writer.write_all(&super::prefix(2, &bytes))?;
+        writer.write_all(&super::prefix(header.chunked_version(), &bytes))?;
         writer.write_all(&bytes)?;
         let index_at = PREFIX_LEN as u64 + bytes.len() as u64;
         let index_len = index_len(header.n_chunks());
@@ -191,11 +236,13 @@ impl<W: Write + Seek> AsmrWriter<W> {
         self.entries.len()
     }
 
-    /// Appends the next chunk's network.
+    /// Appends the next chunk's network; `steps` are those of its tensors if the file's encoding is
+    /// [`Encoding::Coded`], and all its weights are multiples of them.
     ///
     /// # Errors
-    /// [`FileError::Inconsistent`] for a network of another shape or one too many; [`FileError::Io`].
-    pub fn push(&mut self, network: &Network) -> Result<(), FileError> {
+    /// [`FileError::Inconsistent`] for a network of another shape or one too many, and for weights and steps that do not
+    /// suit the encoding; [`FileError::Io`].
+    pub fn push(&mut self, network: &Network, steps: Option<&[Step]>) -> Result<(), FileError> {
         let chunk = self.entries.len();
         if chunk >= self.header.n_chunks() || *network.config() != self.header.chunk_config(chunk) {
             return Err(FileError::Inconsistent(format!(
@@ -207,20 +254,32 @@ impl<W: Write + Seek> AsmrWriter<W> {
             || self.index_at + index_len(self.header.n_chunks()),
             |last| last.offset + last.n_bytes,
         );
-        let mut checksum = crc32fast::Hasher::new();
-        super::write_weights(network.params(), |piece| {
+        let (mut checksum, mut n_bytes) = (crc32fast::Hasher::new(), 0);
+        let mut write = |piece: &[u8]| {
             checksum.update(piece);
+            n_bytes += piece.len() as u64;
             self.writer.write_all(piece)
-        })?;
-        let n_bytes = header::weight_bytes(network.config());
+        };
+        match (self.header.encoding, steps) {
+            (Encoding::F32, None) => super::write_weights(network.params(), &mut write)?,
+            (Encoding::Coded, Some(steps)) => write(&coded(network, steps)?)?,
+            (encoding, _) => {
+                return Err(FileError::Inconsistent(format!(
+                    "weights with{} quantisation steps cannot be encoded as '{}'",
+                    if steps.is_some() { "" } else { "out" },
+                    encoding.name()
+                )));
+            }
+        }
         self.entries.push(Entry { offset, n_bytes, checksum: checksum.finalize() });
         Ok(())
     }
 
-    /// The checksums of the chunks written so far, to [`Self::resume`] with.
+    /// The chunks written so far, to [`Self::resume`] with.
     #[must_use]
-    pub fn checksums(&self) -> Vec<u32> {
-        self.entries.iter().map(|entry| entry.checksum).collect()
+    pub fn written(&self) -> Vec<WrittenChunk> {
+        let written = |entry: &Entry| WrittenChunk { n_bytes: entry.n_bytes, checksum: entry.checksum };
+        self.entries.iter().map(written).collect()
     }
 
     /// Flushes what was written so far.
@@ -262,23 +321,23 @@ impl<W: Write + Seek> AsmrWriter<W> {
 }
 
 impl<W: Read + Write + Seek> AsmrWriter<W> {
-    /// Goes on with a file of which the first chunks were written before, as [`Self::checksums`] told; what follows
+    /// Goes on with a file of which the first chunks were written before, as [`Self::written`] told; what follows
     /// them is written over.
     ///
     /// # Errors
     /// [`FileError::Damaged`] where a chunk is not what was written; otherwise as [`Self::new`].
-    pub fn resume(mut writer: W, header: FileHeader, checksums: &[u32]) -> Result<Self, FileError> {
+    pub fn resume(mut writer: W, header: FileHeader, written: &[WrittenChunk]) -> Result<Self, FileError> {
         let bytes = header.to_bytes()?;
-        if checksums.len() > header.n_chunks() {
+        if written.len() > header.n_chunks() {
             return Err(FileError::Inconsistent(format!(
                 "{} chunks were written and the file has {}",
-                checksums.len(),
+                written.len(),
                 header.n_chunks()
             )));
         }
         let index_at = PREFIX_LEN as u64 + bytes.len() as u64;
         let mut offset = index_at + index_len(header.n_chunks());
-        let mut expected = super::prefix(2, &bytes).to_vec();
+        let mut expected = super::prefix(header.chunked_version(), &bytes).to_vec();
         expected.extend_from_slice(&bytes);
         writer.seek(SeekFrom::Start(0))?;
         let mut start = vec![0; expected.len()];
@@ -289,8 +348,7 @@ impl<W: Read + Write + Seek> AsmrWriter<W> {
         }
         check("header", crc32fast::hash(&expected), crc32fast::hash(&start))?;
         let mut entries = Vec::new();
-        for (chunk, &stored) in checksums.iter().enumerate() {
-            let n_bytes = header::weight_bytes(&header.chunk_config(chunk));
+        for &WrittenChunk { n_bytes, checksum: stored } in written {
             writer.seek(SeekFrom::Start(offset))?;
             let mut input =
                 Input { reader: &mut writer, position: offset, checksum: crc32fast::Hasher::new() };
@@ -303,25 +361,91 @@ impl<W: Read + Write + Seek> AsmrWriter<W> {
         Ok(Self { writer, header, index_at, entries })
     }
 
-    /// Reads back a chunk that was written; the writer goes on behind the last one.
+    /// Reads back a chunk that was written, with its steps if it is coded; the writer goes on behind the last one.
     ///
     /// # Errors
     /// [`FileError`] as [`AsmrReader::network`].
     ///
     /// # Panics
     /// When it was not written yet.
-    pub fn network(&mut self, chunk: usize) -> Result<Network, FileError> {
+    pub fn network(&mut self, chunk: usize) -> Result<(Network, Option<Vec<Step>>), FileError> {
         let entry = self.entries[chunk];
         self.writer.seek(SeekFrom::Start(entry.offset))?;
         let end = entry.offset + entry.n_bytes;
         let mut input =
             Input { reader: &mut self.writer, position: entry.offset, checksum: crc32fast::Hasher::new() };
         let config = self.header.chunk_config(chunk);
-        let params = input.weights(config.n_params(), entry.n_bytes, end, true)?;
+        let weights = input.encoded(self.header.encoding, &config, entry.n_bytes, end)?;
         check("chunk", entry.checksum, input.checksum.finalize())?;
         let last = self.entries[self.entries.len() - 1];
         self.writer.seek(SeekFrom::Start(last.offset + last.n_bytes))?;
-        Ok(Network::new(config, params)?)
+        weights.into_network(config)
+    }
+}
+
+/// The code of weights that are multiples of their steps.
+fn coded(network: &Network, steps: &[Step]) -> Result<Vec<u8>, FileError> {
+    let config = network.config();
+    if steps.len() != config.tensors().len() {
+        return Err(FileError::Inconsistent(format!(
+            "there are {} quantisation steps for {} tensors",
+            steps.len(),
+            config.tensors().len()
+        )));
+    }
+    QuantisedWeights::exact(config, steps.to_vec(), network.params())
+        .map(|weights| weights.encode(config))
+        .ok_or_else(|| {
+            FileError::Inconsistent("a weight is no multiple of its tensor's quantisation step".to_owned())
+        })
+}
+
+/// A chunk's bytes, read and not yet checked.
+enum Stored {
+    Floats(Vec<f32>),
+    Code(Vec<u8>),
+}
+
+impl Stored {
+    /// What they are, once their checksum is known to be right.
+    fn into_network(self, config: NetworkConfig) -> Result<(Network, Option<Vec<Step>>), FileError> {
+        match self {
+            Self::Floats(params) => Ok((Network::new(config, params)?, None)),
+            Self::Code(bytes) => {
+                let n_bytes = config.n_params() as u64 * 8;
+                // The decoder's own memory, asked for in a way that can be refused.
+                Vec::<u64>::new()
+                    .try_reserve_exact(config.n_params())
+                    .map_err(|_| FileError::Memory { n_bytes })?;
+                let weights = QuantisedWeights::decode(&config, &bytes)
+                    .map_err(|error| FileError::Inconsistent(error.to_string()))?;
+                Ok((Network::new(config.clone(), weights.weights(&config))?, Some(weights.steps)))
+            }
+        }
+    }
+}
+
+impl<R: Read> Input<'_, R> {
+    /// A chunk's bytes, which are known to be there.
+    fn encoded(
+        &mut self,
+        encoding: Encoding,
+        config: &NetworkConfig,
+        n_bytes: u64,
+        expected: u64,
+    ) -> Result<Stored, FileError> {
+        if encoding == Encoding::F32 {
+            return Ok(Stored::Floats(self.weights(config.n_params(), n_bytes, expected, true)?));
+        }
+        let mut bytes = Vec::new();
+        bytes
+            .try_reserve_exact(usize::try_from(n_bytes).unwrap_or(usize::MAX))
+            .map_err(|_| FileError::Memory { n_bytes })?;
+        self.in_pieces(n_bytes, expected, |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })?;
+        Ok(Stored::Code(bytes))
     }
 }
 
@@ -379,14 +503,21 @@ impl<R: Read + Seek> AsmrReader<R> {
         for (chunk, bytes) in table.chunks_exact(ENTRY_LEN as usize).enumerate() {
             let u64_at = |i: usize| u64::from(u32_at(bytes, i)) | u64::from(u32_at(bytes, i + 4)) << 32;
             let entry = Entry { offset: u64_at(0), n_bytes: u64_at(8), checksum: u32_at(bytes, 16) };
-            let expected = header::weight_bytes(&header.chunk_config(chunk));
-            if entry.offset != offset || entry.n_bytes != expected || u32_at(bytes, 20) != 0 {
+            let expected = match header.encoding {
+                Encoding::F32 => header::weight_bytes(&header.chunk_config(chunk)),
+                // Of any length, within the file.
+                Encoding::Coded => entry.n_bytes,
+            };
+            let end = offset.checked_add(expected);
+            let (true, Some(end)) =
+                (entry.offset == offset && entry.n_bytes == expected && u32_at(bytes, 20) == 0, end)
+            else {
                 return Err(FileError::Inconsistent(format!(
                     "the index has chunk {chunk} at byte {} with {} bytes; it should be at {offset} with {expected}",
                     entry.offset, entry.n_bytes
                 )));
-            }
-            offset += expected;
+            };
+            offset = end;
             entries.push(entry);
         }
         if u32_at(rest, 4) != 0 {
@@ -417,11 +548,23 @@ impl<R: Read + Seek> AsmrReader<R> {
     /// Reads and checks one chunk's network.
     ///
     /// # Errors
-    /// [`FileError::Damaged`], [`FileError::Network`], [`FileError::Memory`] or [`FileError::Io`].
+    /// [`FileError::Damaged`], [`FileError::Network`], [`FileError::Inconsistent`], [`FileError::Memory`] or
+    /// [`FileError::Io`].
     ///
     /// # Panics
     /// When there is no such chunk.
     pub fn network(&mut self, chunk: usize) -> Result<Network, FileError> {
+        Ok(self.network_and_steps(chunk)?.0)
+    }
+
+    /// Like [`Self::network`], with the quantisation steps of its tensors where weights are coded.
+    ///
+    /// # Errors
+    /// As [`Self::network`].
+    ///
+    /// # Panics
+    /// When there is no such chunk.
+    pub fn network_and_steps(&mut self, chunk: usize) -> Result<(Network, Option<Vec<Step>>), FileError> {
         let entry = self.entries[chunk];
         let end = entry.offset + entry.n_bytes;
         // Version 1 has one checksum, of everything before it.
@@ -431,7 +574,7 @@ impl<R: Read + Seek> AsmrReader<R> {
             Input { reader: &mut self.reader, position: start, checksum: crc32fast::Hasher::new() };
         input.in_pieces(entry.offset - start, self.n_bytes, |_| Ok(()))?;
         let config = self.header.chunk_config(chunk);
-        let params = input.weights(config.n_params(), entry.n_bytes, self.n_bytes, true)?;
+        let weights = input.encoded(self.header.encoding, &config, entry.n_bytes, self.n_bytes)?;
         let computed = input.checksum.clone().finalize();
         if self.version == 1 {
             let mut stored = [0; CHECKSUM_LEN as usize];
@@ -440,7 +583,13 @@ impl<R: Read + Seek> AsmrReader<R> {
         } else {
             check("chunk", entry.checksum, computed)?;
         }
-        Ok(Network::new(config, params)?)
+        weights.into_network(config)
+    }
+
+    /// Bytes of all chunks' weights.
+    #[must_use]
+    pub fn weight_bytes(&self) -> u64 {
+        self.entries.iter().map(|entry| entry.n_bytes).sum()
     }
 
     /// The whole content of a file with one network.
@@ -452,8 +601,8 @@ impl<R: Read + Seek> AsmrReader<R> {
         if n_chunks > 1 {
             return Err(FileError::Sequence { n_chunks });
         }
-        let network = self.network(0)?;
-        Ok(AsmrFile { signal: self.header.signal, network, fit: self.header.fit })
+        let (network, steps) = self.network_and_steps(0)?;
+        Ok(AsmrFile { signal: self.header.signal, network, steps, fit: self.header.fit })
     }
 }
 

@@ -1,0 +1,123 @@
+//! Quantised networks lose what was planned, and sensitivities are what the definition says.
+
+use asmr::network::{Modulator, Network, NetworkConfig};
+use asmr::partition::{Partition, parse_bases};
+use asmr::reference;
+use asmr::signal::{SampleType, Samples, Signal, SignalInfo};
+use asmr_kernels::IsaLevel;
+use asmr_train::config::{FitConfig, Preset};
+use asmr_train::fit::{Control, fit};
+use asmr_train::gradient::{Batch, GradientEngine};
+use asmr_train::quantise::{quantise, sensitivities};
+use asmr_train::sampler::Sampler;
+
+fn config(
+    bases: &str,
+    extents: &[usize],
+    channels: usize,
+    width: usize,
+    modulator: Modulator,
+) -> NetworkConfig {
+    let partition = Partition::new(extents, &parse_bases(bases).unwrap()).unwrap();
+    NetworkConfig { partition, channels, width, omega_0: 30.0, modulator }
+}
+
+/// Waves and a disc: smooth and sharp parts.
+fn picture(extents: &[usize], channels: usize) -> Signal {
+    let n: usize = extents.iter().product::<usize>() * channels;
+    let values = (0..n)
+        .map(|i| {
+            let (sample, channel) = (i / channels, i % channels);
+            let (y, x) = ((sample / extents[1]) as f32, (sample % extents[1]) as f32);
+            let wave = 0.25 * ((0.31 * x).sin() + (0.17 * y + channel as f32).cos());
+            let disc = if (y - 20.0).hypot(x - 30.0) < 12.0 { 0.4 } else { 0.0 };
+            (0.4 + wave + disc).clamp(0.0, 1.0)
+        })
+        .collect();
+    let info = SignalInfo::plain(extents.to_vec(), channels, SampleType::F32, None);
+    Signal::new(info, Samples::F32(values)).unwrap()
+}
+
+/// Against (∂y/∂w)² of the definition by central differences in double precision, every weight of every tensor.
+#[test]
+fn sensitivities_are_those_of_the_definition() {
+    let mut n_tensors = 0;
+    for modulator in [Modulator::Linear, Modulator::Table] {
+        let config = NetworkConfig { omega_0: 6.0, ..config("3,3,4;3,3,4", &[35, 36], 2, 6, modulator) };
+        let network = Network::init(config.clone(), 3, 0.3).unwrap();
+        let signal = picture(&[35, 36], 2);
+        let mut engine = GradientEngine::new(&config, &signal, IsaLevel::detect());
+        let mut sampler = Sampler::new(&config, 1.0, 0);
+        let estimated = sensitivities(&mut engine, network.params(), &mut sampler);
+        let exact: Vec<f64> = network.params().iter().map(|&w| f64::from(w)).collect();
+        for (tensor, estimated) in config.tensors().iter().zip(estimated) {
+            let mut sum = 0.0;
+            for i in tensor.range() {
+                let mut moved = exact.clone();
+                moved[i] = exact[i] + 1e-5;
+                let above = outputs(&config, &moved);
+                moved[i] = exact[i] - 1e-5;
+                let below = outputs(&config, &moved);
+                sum += above.iter().zip(&below).map(|(a, b)| ((a - b) / 2e-5).powi(2)).sum::<f64>();
+            }
+            let n_values = (35 * 36 * 2) as f64;
+            let expected = sum / n_values / tensor.len() as f64;
+            // A mean of four random probes and a tensor of few weights: right to a factor.
+            let ratio = estimated / expected;
+            assert!((0.3..3.0).contains(&ratio), "{}: {estimated:e} instead of {expected:e}", tensor.name);
+            n_tensors += 1;
+        }
+    }
+    assert_eq!(n_tensors, 8 + 10);
+}
+
+fn outputs(config: &NetworkConfig, params: &[f64]) -> Vec<f64> {
+    reference::positions(config.partition.extents())
+        .flat_map(|position| reference::evaluate(config, params, &position))
+        .collect()
+}
+
+/// The loss in dB is the planned one, from a hundredth to one dB, on whole signals and on batches.
+#[test]
+fn quantising_loses_what_was_planned() {
+    let signal = picture(&[64, 96], 3);
+    let mut n_cases = 0;
+    for (bases, width, modulator) in [
+        ("4,4,4;4,4,6", 48, Modulator::Linear),
+        ("2,4,8;3,4,8", 24, Modulator::Linear),
+        ("2,2,4,4;2,3,4,4", 32, Modulator::Table),
+    ] {
+        let config = config(bases, &[64, 96], 3, width, modulator);
+        let fit_config = FitConfig { steps: 300, ..FitConfig::preset(Preset::Default, &config) };
+        let network = fit(&signal, &config, &fit_config, &Control::default(), &mut |_| {}).unwrap().network;
+        let mse = |network: &Network| {
+            let mut engine = GradientEngine::new(&config, &signal, IsaLevel::detect());
+            let mut gradient = vec![0.0; network.params().len()];
+            engine.loss_and_gradient(network.params(), Batch::Full, &mut gradient).mse
+        };
+        let before = mse(&network);
+        let mut last = f64::INFINITY;
+        for loss_db in [0.01, 0.1, 1.0] {
+            for batch in [1.0, 0.25] {
+                let (rounded, steps) = quantise(&network, &signal, batch, 1, loss_db).unwrap();
+                assert_eq!(steps.len(), config.tensors().len());
+                let lost = 10.0 * (mse(&rounded) / before).log10();
+                // Steps are rounded down to one of four an octave: 0 to 2 dB finer, about 1 on the mean.
+                assert!(
+                    (0.4 * loss_db..1.5 * loss_db).contains(&lost),
+                    "{bases} {modulator:?} batch {batch}: lost {lost:.4} dB, planned {loss_db}"
+                );
+                n_cases += 1;
+                let code = asmr::coding::QuantisedWeights::exact(&config, steps, rounded.params());
+                let n_bytes = code.unwrap().encode(&config).len() as f64;
+                if batch == 1.0 {
+                    assert!(n_bytes < last, "a larger loss takes fewer bytes");
+                    last = n_bytes;
+                }
+            }
+        }
+        // Well under a third of the floats' bytes for a dB.
+        assert!(last < 0.33 * 4.0 * config.n_params() as f64, "{last} bytes");
+    }
+    assert_eq!(n_cases, 18);
+}

@@ -1,0 +1,369 @@
+//! Entropy coding of quantised weights, exact to the bit everywhere.
+//!
+//! A weight is `q · step`: a whole number times its tensor's quantisation step. The whole numbers are coded as a few
+//! binary decisions each, every decision by a range coder with an adaptive probability (as in DeepCABAC, Wiedemann et
+//! al. 2020): first whether `q` is 0, then its sign, then the length of `|q|` in bits, one by one, then the bits below
+//! the highest. Nothing about the distribution is stored, and the decoder learns it as the encoder did. All of it is integer
+//! arithmetic; the only floating-point operation is the last one, `q · step`, and that is exact ([`Step`]).
+//!
+//! The range coder is the one of the crate `constriction` (64 bits of state, words of 32), the bytes are specified in
+//! docs/FORMAT.md.
+
+use constriction::stream::model::{DecoderModel, EncoderModel, EntropyModel};
+use constriction::stream::queue::{DefaultRangeDecoder, DefaultRangeEncoder};
+use constriction::stream::{Decode, Encode};
+use std::borrow::Borrow;
+use std::num::NonZeroU32;
+use thiserror::Error;
+
+use crate::network::{NetworkConfig, Role, Tensor};
+
+/// Bits of a probability.
+const PRECISION: usize = 16;
+/// The largest magnitude of a quantised weight: `q · mantissa` then has at most 24 bits, which an `f32` holds.
+pub const MAX_MAGNITUDE: i32 = (1 << 21) - 1;
+/// Bits of [`MAX_MAGNITUDE`].
+const MAX_LENGTH: usize = 21;
+
+/// The most weights that a byte of code can stand for: shorter codes are filled up with bytes of 0, so that a short file never
+/// asks for much memory.
+pub const MAX_WEIGHTS_PER_BYTE: usize = 32;
+
+/// The shortest code of a network's weights, in bytes.
+fn least_bytes(config: &NetworkConfig) -> usize {
+    config.n_params().div_ceil(MAX_WEIGHTS_PER_BYTE)
+}
+
+/// A quantisation step: `(4 + code mod 4) · 2^(code div 4 - 42)`, so four steps to the octave, from 2^-40 to
+/// 7 · 2^21.
+///
+/// Times a whole number of at most 21 bits it is an `f32` without rounding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Step {
+    code: u8,
+}
+
+impl Step {
+    /// The step with a code.
+    #[must_use]
+    pub fn from_code(code: u8) -> Self {
+        Self { code }
+    }
+
+    /// The largest step that is at most `size`, or the smallest of all.
+    #[must_use]
+    pub fn at_most(size: f64) -> Self {
+        let code = (0..=u8::MAX).rev().find(|&code| f64::from(Self { code }.size()) <= size).unwrap_or(0);
+        Self { code }
+    }
+
+    /// Its code.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        self.code
+    }
+
+    /// Its size.
+    #[must_use]
+    pub fn size(self) -> f32 {
+        self.weight(1)
+    }
+
+    /// `q` steps: exact for magnitudes up to [`MAX_MAGNITUDE`].
+    #[must_use]
+    pub fn weight(self, q: i32) -> f32 {
+        let mantissa = 4 + i32::from(self.code % 4);
+        // 2^-42 to 2^21, a power of two made of its exponent's bits.
+        let power = f32::from_bits((127 - 42 + u32::from(self.code / 4)) << 23);
+        (q * mantissa) as f32 * power
+    }
+
+    /// The number of steps nearest to a weight, within [`MAX_MAGNITUDE`].
+    #[must_use]
+    pub fn quantise(self, weight: f32) -> i32 {
+        let q = (f64::from(weight) / f64::from(self.size())).round();
+        q.clamp(f64::from(-MAX_MAGNITUDE), f64::from(MAX_MAGNITUDE)) as i32
+    }
+}
+
+/// Quantised weights of a network: a step per tensor, in the order of [`NetworkConfig::tensors`], and a whole number per
+/// weight.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuantisedWeights {
+    /// By tensor.
+    pub steps: Vec<Step>,
+    /// By weight.
+    pub values: Vec<i32>,
+}
+
+impl QuantisedWeights {
+    /// The nearest to some weights.
+    ///
+    /// # Panics
+    /// When there are not as many steps as tensors or weights as the configuration has.
+    #[must_use]
+    pub fn nearest(config: &NetworkConfig, steps: Vec<Step>, params: &[f32]) -> Self {
+        let tensors = config.tensors();
+        assert_eq!(
+            (steps.len(), params.len()),
+            (tensors.len(), config.n_params()),
+            "one per tensor and weight"
+        );
+        let mut values = vec![0; params.len()];
+        for (tensor, step) in tensors.iter().zip(&steps) {
+            for (q, &w) in values[tensor.range()].iter_mut().zip(&params[tensor.range()]) {
+                *q = step.quantise(w);
+            }
+        }
+        Self { steps, values }
+    }
+
+    /// Weights that are multiples of the steps already; `None` if one of them is not.
+    ///
+    /// # Panics
+    /// As [`Self::nearest`].
+    #[must_use]
+    pub fn exact(config: &NetworkConfig, steps: Vec<Step>, params: &[f32]) -> Option<Self> {
+        let quantised = Self::nearest(config, steps, params);
+        // A weight of -0 is the same number as 0, which is what comes back.
+        (quantised.weights(config) == params).then_some(quantised)
+    }
+
+    /// The weights, `q · step`.
+    #[must_use]
+    pub fn weights(&self, config: &NetworkConfig) -> Vec<f32> {
+        let mut weights = vec![0.0; self.values.len()];
+        for (tensor, step) in config.tensors().iter().zip(&self.steps) {
+            for (w, &q) in weights[tensor.range()].iter_mut().zip(&self.values[tensor.range()]) {
+                *w = step.weight(q);
+            }
+        }
+        weights
+    }
+
+    /// The coded bytes.
+    ///
+    /// # Panics
+    /// When the numbers of steps or values are not the configuration's, or a magnitude is above [`MAX_MAGNITUDE`].
+    #[must_use]
+    pub fn encode(&self, config: &NetworkConfig) -> Vec<u8> {
+        assert!(self.values.iter().all(|q| q.abs() <= MAX_MAGNITUDE), "magnitudes are in range");
+        let mut coded = self.clone();
+        let mut encoder = DefaultRangeEncoder::new();
+        // An encoder never fails: every decision has a probability above 0, and its memory grows as needed.
+        let done = code(&mut Encoder(&mut encoder), &config.tensors(), &mut coded);
+        debug_assert!(done.is_ok());
+        let words = encoder.into_compressed().unwrap_or_default();
+        let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
+        // Bytes that are missing at the end are read as 0.
+        let n = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+        bytes.resize(n.max(least_bytes(config)), 0);
+        bytes
+    }
+
+    /// Decodes the bytes of [`Self::encode`]; takes memory for 8 bytes per weight, and there are at most
+    /// [`MAX_WEIGHTS_PER_BYTE`] weights for a byte.
+    ///
+    /// # Errors
+    /// [`CodingError`] for bytes that nothing is coded as.
+    pub fn decode(config: &NetworkConfig, bytes: &[u8]) -> Result<Self, CodingError> {
+        // What is coded has one form: no bytes of 0 at its end beyond the least number.
+        let least = least_bytes(config);
+        if bytes.len() < least || (bytes.len() > least && bytes.last() == Some(&0)) {
+            return Err(CodingError);
+        }
+        let n = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+        let words: Vec<u32> = bytes[..n]
+            .chunks(4)
+            .map(|chunk| {
+                let mut word = [0; 4];
+                word[..chunk.len()].copy_from_slice(chunk);
+                u32::from_be_bytes(word)
+            })
+            .collect();
+        let tensors = config.tensors();
+        let mut coded =
+            Self { steps: vec![Step::from_code(0); tensors.len()], values: vec![0; config.n_params()] };
+        let Ok(mut decoder) = DefaultRangeDecoder::from_compressed(words);
+        code(&mut Decoder(&mut decoder), &tensors, &mut coded)?;
+        // Nothing may follow it.
+        if !decoder.maybe_exhausted() {
+            return Err(CodingError);
+        }
+        Ok(coded)
+    }
+}
+
+/// Bytes that are no coded weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the coded weights are not what an encoder writes")]
+pub struct CodingError;
+
+/// One direction of the coder: both take the same decisions in the same order.
+trait Coder {
+    /// Codes a decision: an encoder takes `bit`, a decoder ignores it; both give what was coded.
+    fn bit(&mut self, probability: &mut Probability, bit: bool) -> Result<bool, CodingError>;
+}
+
+struct Encoder<'a>(&'a mut DefaultRangeEncoder);
+
+impl Coder for Encoder<'_> {
+    fn bit(&mut self, probability: &mut Probability, bit: bool) -> Result<bool, CodingError> {
+        self.0.encode_symbol(bit, *probability).map_err(|_| CodingError)?;
+        probability.update(bit);
+        Ok(bit)
+    }
+}
+
+struct Decoder<'a>(&'a mut DefaultRangeDecoder);
+
+impl Coder for Decoder<'_> {
+    fn bit(&mut self, probability: &mut Probability, _bit: bool) -> Result<bool, CodingError> {
+        let bit = self.0.decode_symbol(*probability).map_err(|_| CodingError)?;
+        probability.update(bit);
+        Ok(bit)
+    }
+}
+
+/// The estimated probability that a decision is "no", learnt from those before it: a mean of all at first, of about
+/// [`Self::MEMORY`] later.
+#[derive(Clone, Copy, Debug)]
+struct Probability {
+    /// Of 2^[`PRECISION`].
+    of_no: u16,
+    n_seen: u8,
+}
+
+impl Probability {
+    const MEMORY: u8 = 160;
+    /// Neither answer is ever taken for impossible.
+    const LEAST: i32 = 48;
+
+    const fn new() -> Self {
+        Self { of_no: 1 << (PRECISION - 1), n_seen: 0 }
+    }
+
+    fn update(&mut self, bit: bool) {
+        let target = if bit { Self::LEAST } else { (1 << PRECISION) - Self::LEAST };
+        let p = i32::from(self.of_no);
+        // The first answer moves it two thirds of the way, as if one of each had been seen before by half.
+        self.of_no = (p + (target - p) * 2 / (2 * i32::from(self.n_seen) + 3)) as u16;
+        self.n_seen = (self.n_seen + 1).min(Self::MEMORY);
+    }
+
+    /// First quantile and width of an answer.
+    fn interval(self, bit: bool) -> (u32, NonZeroU32) {
+        let of_no = u32::from(self.of_no);
+        let (start, width) = if bit { (of_no, (1 << PRECISION) - of_no) } else { (0, of_no) };
+        (start, NonZeroU32::new(width).unwrap_or(NonZeroU32::MIN))
+    }
+}
+
+impl EntropyModel<PRECISION> for Probability {
+    type Symbol = bool;
+    type Probability = u32;
+}
+
+impl EncoderModel<PRECISION> for Probability {
+    fn left_cumulative_and_probability(&self, bit: impl Borrow<bool>) -> Option<(u32, NonZeroU32)> {
+        Some(self.interval(*bit.borrow()))
+    }
+}
+
+impl DecoderModel<PRECISION> for Probability {
+    fn quantile_function(&self, quantile: u32) -> (bool, u32, NonZeroU32) {
+        let bit = quantile >= u32::from(self.of_no);
+        let (start, width) = self.interval(bit);
+        (bit, start, width)
+    }
+}
+
+/// What is learnt about the numbers of tensors alike. Neighbours of a weight say nothing about it: contexts of the magnitudes
+/// beside and above it made trained networks' files longer.
+#[derive(Clone, Debug)]
+struct NumberModel {
+    is_zero: Probability,
+    is_negative: Probability,
+    /// Whether `|q|` has more than `i + 1` bits.
+    is_longer: [Probability; MAX_LENGTH],
+    /// By length: the highest bit below the leading one, ...
+    second: [Probability; MAX_LENGTH + 1],
+    /// ... and the next, by that one.
+    third: [[Probability; 2]; MAX_LENGTH + 1],
+}
+
+impl NumberModel {
+    fn new() -> Self {
+        let new = Probability::new();
+        Self {
+            is_zero: new,
+            is_negative: new,
+            is_longer: [new; MAX_LENGTH],
+            second: [new; MAX_LENGTH + 1],
+            third: [[new; 2]; MAX_LENGTH + 1],
+        }
+    }
+}
+
+/// Which tensors share what is learnt.
+fn class(role: Role) -> usize {
+    match role {
+        Role::LayerWeight(0) => 0,
+        Role::LayerWeight(_) => 1,
+        Role::LayerBias(_) | Role::OutputBias => 2,
+        Role::OutputWeight => 3,
+        Role::Modulator(_) => 4,
+    }
+}
+const N_CLASSES: usize = 5;
+
+/// Codes everything, in either direction.
+fn code(
+    coder: &mut impl Coder,
+    tensors: &[Tensor],
+    weights: &mut QuantisedWeights,
+) -> Result<(), CodingError> {
+    let mut models: [NumberModel; N_CLASSES] = std::array::from_fn(|_| NumberModel::new());
+    for (tensor, step) in tensors.iter().zip(&mut weights.steps) {
+        step.code = raw_bits(coder, u32::from(step.code), 8)? as u8;
+        let model = &mut models[class(tensor.role)];
+        for q in &mut weights.values[tensor.range()] {
+            *q = number(coder, model, *q)?;
+        }
+    }
+    Ok(())
+}
+
+/// Codes a whole number.
+fn number(coder: &mut impl Coder, model: &mut NumberModel, q: i32) -> Result<i32, CodingError> {
+    if coder.bit(&mut model.is_zero, q == 0)? {
+        return Ok(0);
+    }
+    let negative = coder.bit(&mut model.is_negative, q < 0)?;
+    let magnitude = q.unsigned_abs();
+    let wanted = (u32::BITS - magnitude.leading_zeros()) as usize;
+    let mut length = 1;
+    while length < MAX_LENGTH && coder.bit(&mut model.is_longer[length - 1], wanted > length)? {
+        length += 1;
+    }
+    let mut coded = 1;
+    for left in (0..length - 1).rev() {
+        let bit = magnitude >> left & 1;
+        let bit = match length - 2 - left {
+            0 => u32::from(coder.bit(&mut model.second[length], bit == 1)?),
+            1 => u32::from(coder.bit(&mut model.third[length][(coded & 1) as usize], bit == 1)?),
+            _ => raw_bits(coder, bit, 1)?,
+        };
+        coded = coded << 1 | bit;
+    }
+    Ok(if negative { -(coded as i32) } else { coded as i32 })
+}
+
+/// Codes bits that nothing is known about, the highest first.
+fn raw_bits(coder: &mut impl Coder, value: u32, n: u32) -> Result<u32, CodingError> {
+    let mut coded = 0;
+    for left in (0..n).rev() {
+        coded = coded << 1 | u32::from(coder.bit(&mut Probability::new(), value >> left & 1 == 1)?);
+    }
+    Ok(coded)
+}

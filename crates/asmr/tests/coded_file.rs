@@ -1,0 +1,157 @@
+//! Version 3 of the file: quantised weights, entropy-coded; damage at every byte.
+
+use std::io::Cursor;
+
+use asmr::coding::{QuantisedWeights, Step};
+use asmr::file::{AsmrFile, AsmrReader, AsmrWriter, Encoding, FileError, FileHeader, FitRecord, Limits};
+use asmr::network::{Modulator, Network, NetworkConfig};
+use asmr::partition::Partition;
+use asmr::signal::{ColorType, SampleType, SignalInfo};
+
+fn picture() -> AsmrFile {
+    let partition = Partition::new(&[12, 10], &[vec![3, 4], vec![2, 5]]).unwrap();
+    let config =
+        NetworkConfig { partition, channels: 3, width: 7, omega_0: 30.0, modulator: Modulator::Linear };
+    let (network, steps) = quantised(&config, 3);
+    let mut fit = FitRecord::new();
+    fit.insert("steps", 10);
+    AsmrFile {
+        signal: SignalInfo::plain(vec![12, 10], 3, SampleType::U8, Some(ColorType::Rgb)),
+        network,
+        steps: Some(steps),
+        fit: Some(fit),
+    }
+}
+
+/// A network whose weights are multiples of steps, some 4 to 100 of them.
+fn quantised(config: &NetworkConfig, seed: u64) -> (Network, Vec<Step>) {
+    let network = Network::init(config.clone(), seed, 1.0).unwrap();
+    let steps: Vec<Step> =
+        config.tensors().iter().enumerate().map(|(i, _)| Step::at_most(0.002 * (i + 1) as f64)).collect();
+    let weights = QuantisedWeights::nearest(config, steps.clone(), network.params());
+    (Network::new(config.clone(), weights.weights(config)).unwrap(), steps)
+}
+
+fn read(bytes: &[u8]) -> Result<AsmrFile, FileError> {
+    AsmrFile::read_from_bytes(bytes, &Limits::default())
+}
+
+#[test]
+fn a_coded_file_comes_back() {
+    let file = picture();
+    let bytes = file.to_bytes().unwrap();
+    assert_eq!(bytes[8], 3, "its version");
+    assert_eq!(file.n_bytes().unwrap(), bytes.len() as u64);
+    assert_eq!(read(&bytes).unwrap(), file);
+    let mut stream = Vec::new();
+    assert_eq!(file.write_to(&mut stream).unwrap(), bytes.len() as u64);
+    assert_eq!(stream, bytes);
+    let mut reader = AsmrReader::open(Cursor::new(&bytes), &Limits::default()).unwrap();
+    assert_eq!((reader.version(), reader.header().encoding), (3, Encoding::Coded));
+    assert_eq!(reader.network_and_steps(0).unwrap(), (file.network.clone(), file.steps.clone()));
+    // Prefix, header, one entry of the index, its checksum and padding; the code is all the rest.
+    let header_len = u32::from_le_bytes(bytes[12..16].try_into().unwrap()) as usize;
+    let code = QuantisedWeights::exact(file.network.config(), file.steps.unwrap(), file.network.params());
+    assert_eq!(bytes[24 + header_len + 24 + 8..], code.unwrap().encode(file.network.config()));
+    assert_eq!(reader.weight_bytes() as usize, bytes.len() - (24 + header_len + 24 + 8));
+}
+
+/// Every byte flipped, every length cut: no panic, and never a success.
+#[test]
+fn damage_at_every_byte_is_refused() {
+    let bytes = picture().to_bytes().unwrap();
+    let mut n_cases = 0;
+    for at in 0..bytes.len() {
+        assert!(read(&bytes[..at]).is_err(), "cut at byte {at}");
+        for bit in 0..8 {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1 << bit;
+            assert!(read(&damaged).is_err(), "bit {bit} of byte {at}");
+            n_cases += 1;
+        }
+    }
+    assert_eq!(n_cases, 8 * bytes.len());
+    let longer = [&bytes[..], &[0]].concat();
+    assert!(matches!(read(&longer), Err(FileError::TrailingBytes { .. })));
+}
+
+/// Damage that the checksums do not see, because whoever made it made them fit: refused, or other weights, but no panic.
+#[test]
+fn code_with_a_fitting_checksum_is_taken_or_refused() {
+    let file = picture();
+    let bytes = file.to_bytes().unwrap();
+    let header_len = u32::from_le_bytes(bytes[12..16].try_into().unwrap()) as usize;
+    let (index, code) = (24 + header_len, 24 + header_len + 32);
+    let (mut n_taken, mut n_refused) = (0, 0);
+    for at in code..bytes.len() {
+        for change in [0x01, 0x80, 0xFF] {
+            let mut forged = bytes.clone();
+            forged[at] ^= change;
+            let checksum = crc32fast::hash(&forged[code..]);
+            forged[index + 16..index + 20].copy_from_slice(&checksum.to_le_bytes());
+            let checksum = crc32fast::hash(&forged[index..index + 24]);
+            forged[index + 24..index + 28].copy_from_slice(&checksum.to_le_bytes());
+            match read(&forged) {
+                Ok(other) => {
+                    assert!(other.network.params().iter().all(|w| w.is_finite()));
+                    n_taken += 1;
+                }
+                Err(FileError::Inconsistent(_)) => n_refused += 1,
+                Err(other) => panic!("byte {at}: {other}"),
+            }
+        }
+    }
+    assert_eq!(n_taken + n_refused, 3 * (bytes.len() - code));
+    assert!(n_taken > 0);
+}
+
+#[test]
+fn weights_that_are_no_multiples_are_not_written() {
+    let file = picture();
+    let mut params = file.network.params().to_vec();
+    params[5] += 1e-4;
+    let network = Network::new(file.network.config().clone(), params).unwrap();
+    assert!(matches!(AsmrFile { network, ..file.clone() }.to_bytes(), Err(FileError::Inconsistent(_))));
+    let steps = file.steps.clone().map(|mut steps| {
+        steps.pop();
+        steps
+    });
+    assert!(matches!(AsmrFile { steps, ..file.clone() }.to_bytes(), Err(FileError::Inconsistent(_))));
+    // The encoding and the steps must go together.
+    for (encoding, steps) in [(Encoding::F32, file.steps.clone()), (Encoding::Coded, None)] {
+        let header = FileHeader { encoding, ..file.header() };
+        let mut writer = AsmrWriter::new(Cursor::new(Vec::new()), header).unwrap();
+        let pushed = writer.push(&file.network, steps.as_deref());
+        assert!(matches!(pushed, Err(FileError::Inconsistent(_))), "{encoding:?}");
+    }
+}
+
+/// Chunks of different lengths, left and gone on with.
+#[test]
+fn a_coded_sequence_is_gone_on_with() {
+    let file = picture();
+    let network = NetworkConfig {
+        partition: Partition::new(&[5, 10], &[vec![1, 5], vec![2, 5]]).unwrap(),
+        ..file.network.config().clone()
+    };
+    let header = FileHeader { chunk_extent: 5, network, ..file.header() };
+    let networks: Vec<_> = (0..3).map(|chunk| quantised(&header.chunk_config(chunk), chunk as u64)).collect();
+    let mut writer = AsmrWriter::new(Cursor::new(Vec::new()), header.clone()).unwrap();
+    for (network, steps) in &networks[..2] {
+        writer.push(network, Some(steps)).unwrap();
+    }
+    let chunks = writer.written();
+    assert_ne!(chunks[0].n_bytes, chunks[1].n_bytes);
+    assert_eq!(writer.network(1).unwrap(), (networks[1].0.clone(), Some(networks[1].1.clone())));
+    let mut unfinished = writer.flush().unwrap().get_ref().clone();
+    unfinished.extend([1, 2, 3]);
+    let mut resumed = AsmrWriter::resume(Cursor::new(unfinished), header.clone(), &chunks).unwrap();
+    resumed.push(&networks[2].0, Some(&networks[2].1)).unwrap();
+    let (cursor, n_bytes) = resumed.finish().unwrap();
+    let bytes = &cursor.get_ref()[..n_bytes as usize];
+    let mut reader = AsmrReader::open(Cursor::new(bytes), &Limits::default()).unwrap();
+    assert_eq!(reader.header(), &header);
+    for (chunk, (network, steps)) in networks.iter().enumerate() {
+        assert_eq!(reader.network_and_steps(chunk).unwrap(), (network.clone(), Some(steps.clone())));
+    }
+}
