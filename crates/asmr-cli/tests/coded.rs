@@ -56,19 +56,19 @@ fn wrong_losses_are_refused() {
     assert_eq!(folder.names(), ["p.png"]);
 }
 
-/// Python with numpy, if there is one: `ASMR_PYTHON` or `python3`.
+/// Python with numpy, if there is one: `ASMR_NUMPY` or `python3`.
 fn python() -> Option<String> {
-    let python = std::env::var("ASMR_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let python = std::env::var("ASMR_NUMPY").unwrap_or_else(|_| "python3".to_owned());
     let works = Command::new(&python).args(["-c", "import numpy"]).output();
     works.is_ok_and(|output| output.status.success()).then_some(python)
 }
 
-/// The reader in plain Python (examples/read_asmr.py) evaluates the definition in double precision: its values are ours within
+/// The reader in plain Python (`examples/read_asmr.py`) evaluates the definition in double precision: its values are ours within
 /// single precision's rounding, its samples within one step of the type.
 #[test]
 fn the_reader_in_python_agrees() {
     let Some(python) = python() else {
-        println!("skipped: no Python with numpy (python3, or ASMR_PYTHON)");
+        println!("skipped: no Python with numpy (python3, or ASMR_NUMPY)");
         return;
     };
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/read_asmr.py");
@@ -123,7 +123,7 @@ fn the_reader_in_python_agrees() {
 #[test]
 fn the_reader_in_python_refuses_damage() {
     let Some(python) = python() else {
-        println!("skipped: no Python with numpy (python3, or ASMR_PYTHON)");
+        println!("skipped: no Python with numpy (python3, or ASMR_NUMPY)");
         return;
     };
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/read_asmr.py");

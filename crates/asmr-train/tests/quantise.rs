@@ -60,7 +60,7 @@ fn sensitivities_are_those_of_the_definition() {
                 let below = outputs(&config, &moved);
                 sum += above.iter().zip(&below).map(|(a, b)| ((a - b) / 2e-5).powi(2)).sum::<f64>();
             }
-            let n_values = (35 * 36 * 2) as f64;
+            let n_values = f64::from(35 * 36 * 2);
             let expected = sum / n_values / tensor.len() as f64;
             // A mean of four random probes and a tensor of few weights: right to a factor.
             let ratio = estimated / expected;

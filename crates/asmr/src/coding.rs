@@ -1,7 +1,7 @@
 //! Entropy coding of quantised weights, exact to the bit everywhere.
 //!
 //! A weight is `q · step`: a whole number times its tensor's quantisation step. The whole numbers are coded as a few
-//! binary decisions each, every decision by a range coder with an adaptive probability (as in DeepCABAC, Wiedemann et
+//! binary decisions each, every decision by a range coder with an adaptive probability (as in `DeepCABAC`, Wiedemann et
 //! al. 2020): first whether `q` is 0, then its sign, then the length of `|q|` in bits, one by one, then the bits below
 //! the highest. Nothing about the distribution is stored, and the decoder learns it as the encoder did. All of it is integer
 //! arithmetic; the only floating-point operation is the last one, `q · step`, and that is exact ([`Step`]).
