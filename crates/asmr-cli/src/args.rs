@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use asmr::file::Encoding;
 use asmr::inference::Precision;
 use asmr::metadata::ShapeField;
 use asmr::network::{MAX_WIDTH, Modulator};
@@ -237,13 +238,22 @@ pub(crate) struct PartArgs {
     pub(crate) field: Option<FieldName>,
 }
 
-/// [`asmr::file::Encoding`] on the command line.
+/// [`Encoding`] on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum WeightsName {
     /// 32-bit floats
     F32,
     /// Multiples of quantisation steps, entropy-coded
     Coded,
+}
+
+impl From<WeightsName> for Encoding {
+    fn from(name: WeightsName) -> Self {
+        match name {
+            WeightsName::F32 => Self::F32,
+            WeightsName::Coded => Self::Coded,
+        }
+    }
 }
 
 /// [`ShapeField`] on the command line.

@@ -117,15 +117,11 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
     if args.bases.is_some() {
         note_padding(&network);
     }
-    let encoding = match args.weights {
-        WeightsName::F32 => Encoding::F32,
-        WeightsName::Coded => Encoding::Coded,
-    };
     let header = FileHeader {
         signal: info.clone(),
         chunk_extent,
         network,
-        encoding,
+        encoding: args.weights.into(),
         fit: Some(record(&config, &output)?),
     };
     header.validate().map_err(|error| {
@@ -353,10 +349,7 @@ impl Job<'_> {
 
     /// Rounds a fitted network's weights, if they are to be coded, and gives the steps.
     fn quantise(&self, fitted: &mut Fitted, source: &dyn Source) -> Result<Option<Vec<Step>>, Failure> {
-        if self.header.encoding == Encoding::F32 {
-            return Ok(None);
-        }
-        let loss_db = self.args.loss.unwrap_or(DEFAULT_LOSS_DB);
+        let Some(loss_db) = self.loss_db() else { return Ok(None) };
         let (batch, seed) = (self.config.batch, self.config.seed);
         let (network, steps) = quantise(&fitted.network, source, batch, seed, loss_db)
             .map_err(|error| Failure::usage(error.to_string()))?;
@@ -364,13 +357,14 @@ impl Job<'_> {
         Ok(Some(steps))
     }
 
+    /// What rounding the weights may cost, where they are rounded.
+    fn loss_db(&self) -> Option<f64> {
+        (self.header.encoding == Encoding::Coded).then(|| self.args.loss.unwrap_or(DEFAULT_LOSS_DB))
+    }
+
     /// The PSNR at which a fit ends: what is asked for, and what rounding will cost.
     fn fit_target(&self) -> Option<f64> {
-        let loss_db = match self.header.encoding {
-            Encoding::F32 => 0.0,
-            Encoding::Coded => self.args.loss.unwrap_or(DEFAULT_LOSS_DB),
-        };
-        self.args.psnr.map(|psnr| psnr + loss_db)
+        self.args.psnr.map(|psnr| psnr + self.loss_db().unwrap_or(0.0))
     }
 
     /// Whether there is a state on the disk that belongs to this run.

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::process::Command;
+use std::process::{Command, Output};
 
 use asmr::signal::Samples;
 use common::{Folder, GREY, RGB, read, read_npy};
@@ -63,6 +63,12 @@ fn python() -> Option<String> {
     works.is_ok_and(|output| output.status.success()).then_some(python)
 }
 
+/// Calls the reader in plain Python in a folder.
+fn reader(python: &str, folder: &Folder, arguments: &[&str]) -> Output {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/read_asmr.py");
+    Command::new(python).arg(script).args(arguments).current_dir(folder.path("")).output().unwrap()
+}
+
 /// The reader in plain Python (`examples/read_asmr.py`) evaluates the definition in double precision: its values are ours within
 /// single precision's rounding, its samples within one step of the type.
 #[test]
@@ -71,7 +77,6 @@ fn the_reader_in_python_agrees() {
         println!("skipped: no Python with numpy (python3, or ASMR_NUMPY)");
         return;
     };
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/read_asmr.py");
     let folder = Folder::new();
     folder.picture("rgb.png", 30, 40, RGB);
     folder.picture("grey.png", 33, 35, GREY);
@@ -89,14 +94,8 @@ fn the_reader_in_python_agrees() {
         folder.asmr(&format!("encode {options} -o n.asmr --steps 60 --quiet")).expect(0);
         folder.asmr("decode n.asmr -o ours.npy --quiet").expect(0);
         folder.asmr("decode n.asmr -o ours.png --quiet").expect(0);
-        for (output, flag) in [("theirs.npy", Some("--raw")), ("samples.npy", None)] {
-            let call = Command::new(&python)
-                .arg(script)
-                .args(["n.asmr", output])
-                .args(flag)
-                .current_dir(folder.path(""))
-                .output()
-                .unwrap();
+        for arguments in [&["n.asmr", "theirs.npy", "--raw"][..], &["n.asmr", "samples.npy"]] {
+            let call = reader(&python, &folder, arguments);
             assert!(call.status.success(), "{options}: {}", String::from_utf8_lossy(&call.stderr));
         }
         let (shape, ours) = read_npy(&folder.read("ours.npy"));
@@ -126,7 +125,6 @@ fn the_reader_in_python_refuses_damage() {
         println!("skipped: no Python with numpy (python3, or ASMR_NUMPY)");
         return;
     };
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/read_asmr.py");
     let folder = Folder::new();
     folder.picture("p.png", 16, 16, GREY);
     folder.asmr("encode p.png -o n.asmr --weights coded --width 16 --steps 20 --quiet").expect(0);
@@ -141,12 +139,7 @@ fn the_reader_in_python_refuses_damage() {
                 damaged[at] ^= 4;
             }
             folder.write("d.asmr", &damaged);
-            let call = Command::new(&python)
-                .arg(script)
-                .args(["d.asmr", "d.npy"])
-                .current_dir(folder.path(""))
-                .output()
-                .unwrap();
+            let call = reader(&python, &folder, &["d.asmr", "d.npy"]);
             assert_eq!(call.status.code(), Some(1), "byte {at}, cut {cut}");
             n_cases += 1;
         }
