@@ -136,11 +136,31 @@ def decode_weights(code, network):
     def decide(*key):
         return decisions.next(models.setdefault(key, [ONE // 2, 0]))
 
+    def number(*key):
+        if decide(*key, "zero"):
+            return 0
+        sign = -1 if decide(*key, "negative") else 1
+        length = 1
+        while length < 21 and decide(*key, "longer", length):
+            length += 1
+        m = 1
+        for i in range(length - 1):
+            bit = (
+                decide(*key, "second", length) if i == 0
+                else decide(*key, "third", length, m & 1) if i == 1
+                else decisions.raw()
+            )
+            m = m << 1 | bit
+        return sign * m
+
     for name, shape in shapes:
-        step = 0
+        finest = 0
         for _ in range(8):
-            step = step << 1 | decisions.raw()
-        size = (4 + step % 4) * 2.0 ** (step // 4 - 42)
+            finest = finest << 1 | decisions.raw()
+        rows, columns = [0] * (shape[0] if len(shape) == 2 else 1), [0] * shape[-1]
+        if len(shape) == 2 and decisions.raw():
+            rows, columns = ([number("grade") for _ in range(n)] for n in shape)
+            check(min(rows + columns) >= 0 and finest + max(rows) + max(columns) <= 255, "the steps are out of range")
         kind = (
             "modulator" if name.startswith("mod")
             else "bias" if name.endswith("bias")
@@ -148,23 +168,10 @@ def decode_weights(code, network):
             else "first" if name == "net.0.linear.weight"
             else "hidden"
         )
-        for _ in range(int(np.prod(shape))):
-            if decide(kind, "zero"):
-                weights.append(0.0)
-                continue
-            sign = -1 if decide(kind, "negative") else 1
-            length = 1
-            while length < 21 and decide(kind, "longer", length):
-                length += 1
-            m = 1
-            for i in range(length - 1):
-                bit = (
-                    decide(kind, "second", length) if i == 0
-                    else decide(kind, "third", length, m & 1) if i == 1
-                    else decisions.raw()
-                )
-                m = m << 1 | bit
-            weights.append(sign * m * size)
+        for row in rows:
+            for column in columns:
+                step, octave = finest + row + column, min((row + column) // 4, 7)
+                weights.append(number(kind, octave) * (4 + step % 4) * 2.0 ** (step // 4 - 42))
     return np.array(weights, dtype=np.float32)
 
 

@@ -7,7 +7,7 @@ use std::io::BufReader;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use asmr::coding::Step;
+use asmr::coding::TensorSteps;
 use asmr::cost::Cost;
 use asmr::file::{AsmrFile, Encoding, FileHeader, FitRecord, WrittenChunk};
 use asmr::inference::Precision;
@@ -348,7 +348,11 @@ impl Job<'_> {
     }
 
     /// Rounds a fitted network's weights, if they are to be coded, and gives the steps.
-    fn quantise(&self, fitted: &mut Fitted, source: &dyn Source) -> Result<Option<Vec<Step>>, Failure> {
+    fn quantise(
+        &self,
+        fitted: &mut Fitted,
+        source: &dyn Source,
+    ) -> Result<Option<Vec<TensorSteps>>, Failure> {
         let Some(loss_db) = self.loss_db() else { return Ok(None) };
         let (batch, seed) = (self.config.batch, self.config.seed);
         let (network, steps) = quantise(&fitted.network, source, batch, seed, loss_db)

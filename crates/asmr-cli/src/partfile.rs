@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
-use asmr::coding::Step;
+use asmr::coding::TensorSteps;
 use asmr::file::{AsmrWriter, FileError, FileHeader, WrittenChunk};
 use asmr::network::Network;
 
@@ -76,7 +76,7 @@ impl PartFile {
     }
 
     /// Adds a chunk's network; it is on the disk afterwards.
-    pub(crate) fn push(&mut self, network: &Network, steps: Option<&[Step]>) -> Result<(), Failure> {
+    pub(crate) fn push(&mut self, network: &Network, steps: Option<&[TensorSteps]>) -> Result<(), Failure> {
         let path = self.path.clone();
         let Some(writer) = &mut self.writer else { return Ok(()) };
         interrupt::while_writing(|| {

@@ -4,7 +4,7 @@ use asmr::coding::QuantisedWeights;
 use asmr::file::{AsmrFile, Limits};
 use asmr_kernels::IsaLevel;
 use asmr_train::gradient::{Batch, GradientEngine};
-use asmr_train::quantise::{quantise, sensitivities};
+use asmr_train::quantise::{curvatures, quantise};
 use asmr_train::sampler::Sampler;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -18,11 +18,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut gradient = vec![0.0; params.len()];
     let loss = engine.loss_and_gradient(params, Batch::Full, &mut gradient);
     println!("{} weights, {:.3} dB", params.len(), -10.0 * loss.mse.log10());
-    let h = sensitivities(&mut engine, params, &mut Sampler::new(&config, 1.0, 0));
+    let h = curvatures(&mut engine, params, &mut Sampler::new(&config, 1.0, 0));
     for (tensor, h) in config.tensors().iter().zip(&h) {
         let w = &params[tensor.range()];
         let rms = (w.iter().map(|&w| f64::from(w).powi(2)).sum::<f64>() / w.len() as f64).sqrt();
-        println!("{:40} {:?} rms {rms:.4} sqrt h {:.4}", tensor.name, tensor.shape, h.sqrt());
+        println!("{:40} {:?} rms {rms:.4} sqrt h {:.4}", tensor.name, tensor.shape, h.mean.sqrt());
     }
     for db in [0.01f64, 0.03, 0.1, 0.3, 1.0, 3.0] {
         let (rounded, steps) = quantise(&file.network, &signal, 1.0, 0, db)?;

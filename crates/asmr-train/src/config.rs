@@ -138,7 +138,7 @@ impl FitConfig {
             modulation_scale: initial_modulation(network),
             mean_start: true,
             clip: 0.0,
-            seam_weight: 1.0,
+            seam_weight: if is_long_sound(network) { LONG_SOUND_SEAM_WEIGHT } else { 1.0 },
         };
         let is_large = network.partition.n_samples() > FULL_BATCH_SAMPLES;
         let share = 1.0 / f64::from(n_chunks);
@@ -170,6 +170,7 @@ impl FitConfig {
             mean_start: false,
             // Films: the only signals of three axes in the paper.
             clip: if network.partition.n_axes() == 3 { 0.1 } else { 0.0 },
+            seam_weight: 1.0,
             ..self
         }
     }
@@ -269,6 +270,15 @@ const MIN_STEPS: f64 = 50.0;
 /// below what a lower one reaches (results/).
 fn long_fit_rate(steps: u32) -> f64 {
     (LONG_FIT_STEPS / f64::from(steps)).sqrt().min(1.0)
+}
+
+/// Samples of one axis from which seams are the worst of a fit: 3 seconds of sound.
+const LONG_SOUND_SAMPLES: u128 = 1 << 17;
+/// The weight of its seams then, which mends them and the whole (results/, `seams.tsv`); other signals lose by it.
+const LONG_SOUND_SEAM_WEIGHT: f64 = 2.0;
+
+fn is_long_sound(network: &NetworkConfig) -> bool {
+    network.partition.n_axes() == 1 && network.partition.n_samples() > LONG_SOUND_SAMPLES
 }
 
 /// Multiply-adds of the default's 300 steps on a picture of 512 x 512: signals whose steps are cheaper get more of them, ...

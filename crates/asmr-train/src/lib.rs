@@ -14,6 +14,7 @@ pub mod gradient;
 mod measure;
 pub mod optimiser;
 pub mod quantise;
+pub mod rounding;
 pub mod sampler;
 pub mod soap;
 mod state;

@@ -1,29 +1,44 @@
-//! Choosing quantisation steps by what they cost.
+//! Choosing quantisation steps by what they cost, and rounding to them.
 //!
 //! A weight's error δ raises the mean squared error by `h · δ²`, where `h` is the mean of `(∂y/∂w)²` over all values
 //! (Gauss-Newton), and rounding to a step of size Δ leaves errors of mean square `Δ² / 12`. A given number of bits does most
 //! where all weights raise the error by the same D (reverse water-filling; Cover and Thomas, "Elements of information
-//! theory", 10.3.3): `Δ = √(12 D / h)`, with one `h` and one step for each tensor. First-layer weights and modulators get the
-//! finest steps that way: `omega_0` acts on them once and twice.
+//! theory", 10.3.3): `Δ = √(12 D / h)`. First-layer weights and modulators get the finest steps that way: `omega_0` acts on them
+//! once and twice. Matrices between sine layers and the output layer are rounded with feedback ([`crate::rounding`]), which lowers
+//! their `h`, by row and column differently; where that pays, their steps differ by row and column too.
 
-use asmr::coding::{QuantisedWeights, Step};
-use asmr::network::Network;
+use asmr::coding::{Step, TensorSteps};
+use asmr::network::{Network, Role, Tensor};
 use asmr::signal::Source;
 use asmr_kernels::IsaLevel;
+use rayon::prelude::*;
 
 use crate::fit::FitError;
 use crate::gradient::{Batch, GradientEngine};
+use crate::rounding::{Factor, round_with_feedback};
 use crate::sampler::Sampler;
+use crate::soap::{Scratch, add_products};
 
-/// Passes over the signal (or a batch of it) that sensitivities are averaged over. Each tensor's is a mean over its many
-/// weights already.
-const N_PROBES: u32 = 4;
+/// Passes over the signal (or a batch of it) that curvatures are averaged over.
+const N_PROBES: u32 = 16;
 /// The least mean squared error that a loss is a part of: exact fits are quantised as if they were off by this.
 const LEAST_MSE: f64 = 1e-12;
+/// The largest matrix that is rounded with feedback: its factors take 24 bytes for each square of a side.
+const MAX_FEEDBACK: usize = 2048;
+/// Bits that the grade of a row or column takes, about.
+const GRADE_BITS: f64 = 3.0;
+/// The largest grade of a row or column: 12 octaves.
+const MAX_GRADE: f64 = 48.0;
+/// The most batches over which a loss is measured.
+const MEASURED_BATCHES: u32 = 4;
+/// Tries to come near the loss that is asked for.
+const N_TRIES: u32 = 6;
+/// A loss this near to the one asked for is near enough.
+const NEAR: f64 = 0.97;
 
-/// Rounds a network's weights so that the decoded signal loses about `loss_db` of PSNR: the rounded network and the step of
-/// each tensor, in the order of [`asmr::network::NetworkConfig::tensors`]. Looks at `batch` of the signal's cells, above 0
-/// and at most 1.
+/// Rounds a network's weights so that the decoded signal loses at most `loss_db` of PSNR, and about that: the rounded network and
+/// the steps of each tensor, in the order of [`asmr::network::NetworkConfig::tensors`]. Looks at `batch` of the signal's cells,
+/// above 0 and at most 1; the loss is measured over a few of them.
 ///
 /// # Errors
 /// [`FitError::Read`] when the signal cannot be read.
@@ -36,29 +51,80 @@ pub fn quantise(
     batch: f64,
     seed: u64,
     loss_db: f64,
-) -> Result<(Network, Vec<Step>), FitError> {
+) -> Result<(Network, Vec<TensorSteps>), FitError> {
     let (config, params) = (network.config(), network.params());
     let mut engine = GradientEngine::new(config, signal, IsaLevel::detect());
-    let mut sampler = Sampler::new(config, batch, seed);
+    let curvatures = curvatures(&mut engine, params, &mut Sampler::new(config, batch, seed));
     let mut gradient = vec![0.0; params.len()];
-    let mse = engine.loss_and_gradient(params, sampler.next_batch(), &mut gradient).mse;
-    if let Some(reason) = signal.failure() {
-        return Err(FitError::Read(reason));
+    // Over the same batches each time.
+    let mut mse = |params: &[f32]| {
+        let mut sampler = Sampler::new(config, batch, seed);
+        let n_batches = sampler.n_batches().min(MEASURED_BATCHES);
+        let mut sum = 0.0;
+        for _ in 0..n_batches {
+            sum += engine.loss_and_gradient(params, sampler.next_batch(), &mut gradient).mse;
+        }
+        sum / f64::from(n_batches)
+    };
+    let before = mse(params);
+    let allowed = before.max(LEAST_MSE) * (10f64.powf(loss_db / 10.0) - 1.0);
+    let mut distortion = allowed / params.len() as f64;
+    // The curvature is a model: the loss is measured. The largest distortion known to lose little enough, with its result, and
+    // the least known to lose too much.
+    let mut kept: Option<(f64, Rounded)> = None;
+    let mut too_much = f64::INFINITY;
+    for tries in 1.. {
+        let rounded = round(&curvatures, params, distortion);
+        let share = (mse(&rounded.0) - before) / allowed;
+        if let Some(reason) = signal.failure() {
+            return Err(FitError::Read(reason));
+        }
+        if share <= 1.0 {
+            kept = Some((distortion, rounded));
+        } else {
+            too_much = distortion;
+        }
+        if (NEAR..=1.0).contains(&share) || (tries >= N_TRIES && kept.is_some()) || tries == 4 * N_TRIES {
+            break;
+        }
+        distortion = match &kept {
+            Some((enough, _)) if too_much.is_finite() => (enough * too_much).sqrt(),
+            Some(_) => distortion / share.max(0.1),
+            // A loss that is not a number is too much as well.
+            None => distortion / share.max(1.2).min(4.0),
+        };
     }
-    let sensitivities = sensitivities(&mut engine, params, &mut sampler);
-    let steps = steps(&sensitivities, params.len(), mse.max(LEAST_MSE) * (10f64.powf(loss_db / 10.0) - 1.0));
-    let quantised = QuantisedWeights::nearest(config, steps, params);
-    Ok((Network::new(config.clone(), quantised.weights(config))?, quantised.steps))
+    let (weights, steps) = kept.map_or_else(|| round(&curvatures, params, 0.0), |(_, rounded)| rounded);
+    Ok((Network::new(config.clone(), weights)?, steps))
 }
 
-/// How much each tensor's weights move the outputs: the mean over its weights of the mean over all values of `(∂y/∂w)²`, in
-/// the order of [`asmr::network::NetworkConfig::tensors`]; estimated on batches.
+/// Weights and the steps that they are multiples of.
+type Rounded = (Vec<f32>, Vec<TensorSteps>);
+
+/// How much the outputs move with the weights of a tensor.
+#[derive(Clone, Debug)]
+pub struct Curvature {
+    tensor: Tensor,
+    /// Mean over the tensor's weights of the mean over all values of `(∂y/∂w)²`.
+    pub mean: f64,
+    /// Of matrices that are rounded with feedback: factors of rows and columns, whose product is the curvature.
+    factors: Option<(Factor, Factor)>,
+}
+
+/// What is summed over probes.
+struct Products {
+    left: Vec<f32>,
+    right: Vec<f32>,
+}
+
+/// Curvatures of all tensors in the order of [`asmr::network::NetworkConfig::tensors`], estimated on batches.
 #[must_use]
-pub fn sensitivities(engine: &mut GradientEngine<'_>, params: &[f32], sampler: &mut Sampler) -> Vec<f64> {
-    let config = engine.config().clone();
+pub fn curvatures(engine: &mut GradientEngine<'_>, params: &[f32], sampler: &mut Sampler) -> Vec<Curvature> {
+    let (config, isa) = (engine.config().clone(), IsaLevel::detect());
     let n_values = config.partition.n_samples() as f64 * config.channels as f64;
     let tensors = config.tensors();
-    let mut sums = vec![0.0; tensors.len()];
+    let mut squares = vec![0.0; tensors.len()];
+    let mut products: Vec<Option<Products>> = tensors.iter().map(Products::of).collect();
     let mut gradient = vec![0.0; params.len()];
     for probe in 0..N_PROBES {
         let batch = sampler.next_batch();
@@ -67,22 +133,101 @@ pub fn sensitivities(engine: &mut GradientEngine<'_>, params: &[f32], sampler: &
             Batch::Part(part) => n_values / f64::from(part.n_batches),
         };
         engine.probe(params, batch, u64::from(probe) << 40, &mut gradient);
-        for (sum, tensor) in sums.iter_mut().zip(&tensors) {
-            let squares: f64 = gradient[tensor.range()].iter().map(|&g| f64::from(g).powi(2)).sum();
-            // Each has the mean (2 / n)² · Σ (∂y/∂w)².
-            *sum += squares * n_values / 4.0 / tensor.len() as f64 / f64::from(N_PROBES);
+        // A probe's squares have the mean (2 / n)² · Σ (∂y/∂w)².
+        let factor = (n_values / 4.0 / f64::from(N_PROBES)).sqrt() as f32;
+        for g in &mut gradient {
+            *g *= factor;
         }
+        let work: Vec<_> = tensors.iter().zip(squares.iter_mut().zip(&mut products)).collect();
+        work.into_par_iter().for_each(|(tensor, (squares, products))| {
+            let gradient = &gradient[tensor.range()];
+            *squares += gradient.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>();
+            if let (Some(Products { left, right }), &[m, n]) = (products, &tensor.shape[..]) {
+                add_products(isa, (m, n), gradient, left, right, &mut Scratch::default());
+            }
+        });
     }
-    sums
+    let work: Vec<_> = tensors.into_iter().zip(squares.into_iter().zip(products)).collect();
+    work.into_par_iter()
+        .map(|(tensor, (squares, products))| {
+            let mean = squares / tensor.len() as f64;
+            let factors = products.map(|products| products.factors(&tensor.shape, squares));
+            Curvature { tensor, mean, factors }
+        })
+        .collect()
 }
 
-/// Steps that together raise the mean squared error (on the network's \[0, 1\] scale) by about `mse`.
-#[must_use]
-pub fn steps(sensitivities: &[f64], n_params: usize, mse: f64) -> Vec<Step> {
-    let distortion = mse / n_params as f64;
-    // A tensor that moves nothing (of a constant signal) may have the largest step there is.
-    sensitivities
-        .iter()
-        .map(|h| Step::at_most((12.0 * distortion / h.max(f64::MIN_POSITIVE)).sqrt()))
-        .collect()
+impl Products {
+    /// For tensors that are rounded with feedback: a few weights for an input or a level are not worth it.
+    fn of(tensor: &Tensor) -> Option<Self> {
+        let &[m, n] = &tensor.shape[..] else { return None };
+        (matches!(tensor.role, Role::LayerWeight(1..) | Role::OutputWeight) && m.max(n) <= MAX_FEEDBACK)
+            .then(|| Self { left: vec![0.0; m * m], right: vec![0.0; n * n] })
+    }
+
+    /// Their traces are both the sum of all squares; the curvature is their product over it.
+    fn factors(mut self, shape: &[usize], squares: f64) -> (Factor, Factor) {
+        let scale = squares.max(f64::MIN_POSITIVE).sqrt().recip() as f32;
+        for x in self.left.iter_mut().chain(&mut self.right) {
+            *x *= scale;
+        }
+        (Factor::new(shape[0], &self.left), Factor::new(shape[1], &self.right))
+    }
+}
+
+/// All weights, rounded so that each raises the mean squared error by about `distortion`, and their steps.
+fn round(curvatures: &[Curvature], params: &[f32], distortion: f64) -> Rounded {
+    let rounded: Vec<(Vec<f32>, TensorSteps)> = curvatures
+        .par_iter()
+        .map(|curvature| {
+            let weights = &params[curvature.tensor.range()];
+            let steps = curvature.steps(distortion);
+            let rounded = match &curvature.factors {
+                Some((left, right)) => round_with_feedback(weights, left, right, &steps),
+                None => weights
+                    .iter()
+                    .map(|&w| steps.finest.weight(steps.finest.quantise(f64::from(w))))
+                    .collect(),
+            };
+            (rounded, steps)
+        })
+        .collect();
+    let (weights, steps): (Vec<_>, _) = rounded.into_iter().unzip();
+    (weights.concat(), steps)
+}
+
+impl Curvature {
+    /// Steps such that each weight raises the mean squared error by about `distortion`.
+    fn steps(&self, distortion: f64) -> TensorSteps {
+        // A tensor that moves nothing (of a constant signal) may have the largest step there is.
+        let step = |h: f64| Step::at_most((12.0 * distortion / h.max(f64::MIN_POSITIVE)).sqrt());
+        let Some((left, right)) = &self.factors else { return TensorSteps::uniform(step(self.mean)) };
+        let (d, e) = (left.diagonal(), right.diagonal());
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+        // Bits by which each row's and column's own steps are better than one for all.
+        let saved = |values: &[f64]| {
+            0.5 * (mean(values).log2() - values.iter().map(|x| x.log2()).sum::<f64>() / values.len() as f64)
+        };
+        let cost = GRADE_BITS * (d.len() + e.len()) as f64;
+        if (saved(d) + saved(e)) * (self.tensor.len() as f64) < cost {
+            return TensorSteps::uniform(step(mean(d) * mean(e)));
+        }
+        let (d_most, rows) = grades(d);
+        let (e_most, columns) = grades(e);
+        let mut steps = TensorSteps { finest: step(d_most * e_most), rows, columns };
+        // At the end of the range of steps there is no room for coarser ones.
+        while !steps.fit(&self.tensor.shape) {
+            for grade in steps.rows.iter_mut().chain(&mut steps.columns) {
+                *grade = grade.saturating_sub(1);
+            }
+        }
+        steps
+    }
+}
+
+/// The largest value, and by how many quarters of an octave the step of each is larger than the largest's.
+fn grades(values: &[f64]) -> (f64, Vec<u8>) {
+    let most = values.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
+    let grade = |x: &f64| (2.0 * (most / x).log2()).round().clamp(0.0, MAX_GRADE) as u8;
+    (most, values.iter().map(grade).collect())
 }

@@ -47,8 +47,9 @@ struct Side {
     basis: Vec<f32>,
 }
 
+/// Memory of products, kept from one to the next.
 #[derive(Clone, Debug, Default)]
-struct Scratch {
+pub(crate) struct Scratch {
     packed: Packed,
     transpose: TransposeScratch,
     a: Vec<f32>,
@@ -153,16 +154,17 @@ impl Soap {
 
     /// `L ← keep·L + (1 − keep)·G·Gᵀ`, `R ← keep·R + (1 − keep)·Gᵀ·G`
     fn add_covariances(&mut self, isa: IsaLevel, keep: f32, gradient: &[f32]) {
-        let (m, n, s) = (self.rows, self.columns, &mut self.scratch);
         // The square root on both factors makes a running mean.
         let share = (1.0 - keep).sqrt();
-        s.b.clear();
-        s.b.extend(gradient.iter().map(|g| g * share));
-        scale(&mut self.right.covariance, keep);
-        matmul_transposed(isa, m, &s.b, n, n, &s.b, n, n, &mut self.right.covariance, &mut s.transpose);
-        scale(&mut self.left.covariance, keep);
-        s.packed.pack(n, m, &s.b, 1, n, 1.0);
-        matmul(isa, m, &s.b, n, &s.packed, Start::Output, &mut self.left.covariance, m);
+        let mut scaled = std::mem::take(&mut self.scratch.b);
+        scaled.clear();
+        scaled.extend(gradient.iter().map(|g| g * share));
+        for side in [&mut self.left, &mut self.right] {
+            scale(&mut side.covariance, keep);
+        }
+        let (left, right) = (&mut self.left.covariance, &mut self.right.covariance);
+        add_products(isa, (self.rows, self.columns), &scaled, left, right, &mut self.scratch);
+        self.scratch.b = scaled;
     }
 
     /// `x ← Q_Lᵀ · x · Q_R`
@@ -184,6 +186,20 @@ impl Soap {
         s.packed.pack(n, n, &self.right.basis, n, 1, 1.0);
         matmul(isa, m, &s.a, n, &s.packed, Start::Zero, x, n);
     }
+}
+
+/// `left += x·xᵀ`, `right += xᵀ·x` for a matrix `x` of so many rows and columns.
+pub(crate) fn add_products(
+    isa: IsaLevel,
+    (m, n): (usize, usize),
+    x: &[f32],
+    left: &mut [f32],
+    right: &mut [f32],
+    scratch: &mut Scratch,
+) {
+    matmul_transposed(isa, m, x, n, n, x, n, n, right, &mut scratch.transpose);
+    scratch.packed.pack(n, m, x, 1, n, 1.0);
+    matmul(isa, m, x, n, &scratch.packed, Start::Output, left, m);
 }
 
 fn scale(values: &mut [f32], factor: f32) {

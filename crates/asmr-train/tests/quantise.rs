@@ -8,7 +8,7 @@ use asmr_kernels::IsaLevel;
 use asmr_train::config::{FitConfig, Preset};
 use asmr_train::fit::{Control, fit};
 use asmr_train::gradient::{Batch, GradientEngine};
-use asmr_train::quantise::{quantise, sensitivities};
+use asmr_train::quantise::{curvatures, quantise};
 use asmr_train::sampler::Sampler;
 
 fn config(
@@ -40,7 +40,7 @@ fn picture(extents: &[usize], channels: usize) -> Signal {
 
 /// Against (∂y/∂w)² of the definition by central differences in double precision, every weight of every tensor.
 #[test]
-fn sensitivities_are_those_of_the_definition() {
+fn curvatures_are_those_of_the_definition() {
     let mut n_tensors = 0;
     for modulator in [Modulator::Linear, Modulator::Table] {
         let config = NetworkConfig { omega_0: 6.0, ..config("3,3,4;3,3,4", &[35, 36], 2, 6, modulator) };
@@ -48,7 +48,7 @@ fn sensitivities_are_those_of_the_definition() {
         let signal = picture(&[35, 36], 2);
         let mut engine = GradientEngine::new(&config, &signal, IsaLevel::detect());
         let mut sampler = Sampler::new(&config, 1.0, 0);
-        let estimated = sensitivities(&mut engine, network.params(), &mut sampler);
+        let estimated = curvatures(&mut engine, network.params(), &mut sampler);
         let exact: Vec<f64> = network.params().iter().map(|&w| f64::from(w)).collect();
         for (tensor, estimated) in config.tensors().iter().zip(estimated) {
             let mut sum = 0.0;
@@ -62,9 +62,9 @@ fn sensitivities_are_those_of_the_definition() {
             }
             let n_values = f64::from(35 * 36 * 2);
             let expected = sum / n_values / tensor.len() as f64;
-            // A mean of four random probes and a tensor of few weights: right to a factor.
-            let ratio = estimated / expected;
-            assert!((0.3..3.0).contains(&ratio), "{}: {estimated:e} instead of {expected:e}", tensor.name);
+            // A mean of 16 random probes and a tensor of few weights: right to a factor.
+            let ratio = estimated.mean / expected;
+            assert!((0.5..2.0).contains(&ratio), "{}: {ratio} times {expected:e}", tensor.name);
             n_tensors += 1;
         }
     }
@@ -77,9 +77,9 @@ fn outputs(config: &NetworkConfig, params: &[f64]) -> Vec<f64> {
         .collect()
 }
 
-/// The loss in dB is the planned one, from a hundredth to one dB, on whole signals and on batches.
+/// The loss in dB is at most what may be lost, and most of it, from a hundredth to one dB; on batches about that.
 #[test]
-fn quantising_loses_what_was_planned() {
+fn quantising_loses_what_it_may() {
     let signal = picture(&[64, 96], 3);
     let mut n_cases = 0;
     for (bases, width, modulator) in [
@@ -102,10 +102,11 @@ fn quantising_loses_what_was_planned() {
                 let (rounded, steps) = quantise(&network, &signal, batch, 1, loss_db).unwrap();
                 assert_eq!(steps.len(), config.tensors().len());
                 let lost = 10.0 * (mse(&rounded) / before).log10();
-                // Steps are rounded down to one of four an octave: 0 to 2 dB finer, about 1 on the mean.
+                // Four quarters are the whole, but for how sums are rounded.
+                let most = if batch < 1.0 { 1.01 } else { 1.000_001 };
                 assert!(
-                    (0.4 * loss_db..1.5 * loss_db).contains(&lost),
-                    "{bases} {modulator:?} batch {batch}: lost {lost:.4} dB, planned {loss_db}"
+                    (0.5 * loss_db..most * loss_db).contains(&lost),
+                    "{bases} {modulator:?} batch {batch}: lost {lost:.4} dB of {loss_db}"
                 );
                 n_cases += 1;
                 let code = asmr::coding::QuantisedWeights::exact(&config, steps, rounded.params());

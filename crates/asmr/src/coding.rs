@@ -1,10 +1,11 @@
 //! Entropy coding of quantised weights, exact to the bit everywhere.
 //!
-//! A weight is `q · step`: a whole number times its tensor's quantisation step. The whole numbers are coded as a few
-//! binary decisions each, every decision by a range coder with an adaptive probability (as in `DeepCABAC`, Wiedemann et
-//! al. 2020): first whether `q` is 0, then its sign, then the length of `|q|` in bits, one by one, then the bits below
-//! the highest. Nothing about the distribution is stored, and the decoder learns it as the encoder did. All of it is integer
-//! arithmetic; the only floating-point operation is the last one, `q · step`, and that is exact ([`Step`]).
+//! A weight is `q · step`: a whole number times a quantisation step, its tensor's or, in a matrix, that of its row and column
+//! ([`TensorSteps`]). The whole numbers are coded as a few binary decisions each, every decision by a range coder with an
+//! adaptive probability (as in `DeepCABAC`, Wiedemann et al. 2020): first whether `q` is 0, then its sign, then the length of
+//! `|q|` in bits, one by one, then the bits below the highest. Nothing about the distribution is stored, and the decoder
+//! learns it as the encoder did. All of it is integer arithmetic; the only floating-point operation is the last one,
+//! `q · step`, and that is exact ([`Step`]).
 //!
 //! The range coder is the one of the crate `constriction` (64 bits of state, words of 32), the bytes are specified in
 //! docs/FORMAT.md.
@@ -80,18 +81,70 @@ impl Step {
 
     /// The number of steps nearest to a weight, within [`MAX_MAGNITUDE`].
     #[must_use]
-    pub fn quantise(self, weight: f32) -> i32 {
-        let q = (f64::from(weight) / f64::from(self.size())).round();
+    pub fn quantise(self, weight: f64) -> i32 {
+        let q = (weight / f64::from(self.size())).round();
         q.clamp(f64::from(-MAX_MAGNITUDE), f64::from(MAX_MAGNITUDE)) as i32
     }
 }
 
-/// Quantised weights of a network: a step per tensor, in the order of [`NetworkConfig::tensors`], and a whole number per
+/// Quantisation steps of a tensor.
+///
+/// Weights of a matrix may have finer and coarser steps by row and column: the code of `[i, j]` is `finest` and the grades of
+/// both, `finest + rows[i] + columns[j]`, at most 255.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorSteps {
+    /// The step of every weight where there are no grades.
+    pub finest: Step,
+    /// Grades by row: quarters of an octave. Empty where there are none.
+    pub rows: Vec<u8>,
+    /// Grades by column; empty where there are none.
+    pub columns: Vec<u8>,
+}
+
+impl TensorSteps {
+    /// One step for all weights.
+    #[must_use]
+    pub fn uniform(step: Step) -> Self {
+        Self { finest: step, rows: Vec::new(), columns: Vec::new() }
+    }
+
+    /// The step of a weight of a matrix, or of any weight where there are no grades.
+    ///
+    /// # Panics
+    /// When there are grades, but none for that row or column.
+    #[must_use]
+    pub fn step(&self, row: usize, column: usize) -> Step {
+        if self.rows.is_empty() { self.finest } else { self.graded(row, column) }
+    }
+
+    fn graded(&self, row: usize, column: usize) -> Step {
+        Step { code: self.finest.code.saturating_add(self.rows[row]).saturating_add(self.columns[column]) }
+    }
+
+    /// Whether they are steps of a tensor of this shape.
+    #[must_use]
+    pub fn fit(&self, shape: &[usize]) -> bool {
+        if self.rows.is_empty() && self.columns.is_empty() {
+            return true;
+        }
+        let largest = |grades: &[u8]| u32::from(grades.iter().copied().max().unwrap_or(0));
+        shape == [self.rows.len(), self.columns.len()]
+            && u32::from(self.finest.code) + largest(&self.rows) + largest(&self.columns)
+                <= u32::from(u8::MAX)
+    }
+
+    /// The step of each weight in the order of a flat array, for tensors whose last dimension is `n_columns`.
+    fn all(&self, n_columns: usize) -> impl Iterator<Item = Step> {
+        (0..).map(move |i| self.step(i / n_columns, i % n_columns))
+    }
+}
+
+/// Quantised weights of a network: steps of each tensor, in the order of [`NetworkConfig::tensors`], and a whole number per
 /// weight.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuantisedWeights {
     /// By tensor.
-    pub steps: Vec<Step>,
+    pub steps: Vec<TensorSteps>,
     /// By weight.
     pub values: Vec<i32>,
 }
@@ -100,9 +153,9 @@ impl QuantisedWeights {
     /// The nearest to some weights.
     ///
     /// # Panics
-    /// When there are not as many steps as tensors or weights as the configuration has.
+    /// When there are not as many steps as tensors or weights as the configuration has, or steps do not fit their tensor.
     #[must_use]
-    pub fn nearest(config: &NetworkConfig, steps: Vec<Step>, params: &[f32]) -> Self {
+    pub fn nearest(config: &NetworkConfig, steps: Vec<TensorSteps>, params: &[f32]) -> Self {
         let tensors = config.tensors();
         assert_eq!(
             (steps.len(), params.len()),
@@ -110,9 +163,13 @@ impl QuantisedWeights {
             "one per tensor and weight"
         );
         let mut values = vec![0; params.len()];
-        for (tensor, step) in tensors.iter().zip(&steps) {
-            for (q, &w) in values[tensor.range()].iter_mut().zip(&params[tensor.range()]) {
-                *q = step.quantise(w);
+        for (tensor, steps) in tensors.iter().zip(&steps) {
+            assert!(steps.fit(&tensor.shape), "steps fit their tensor");
+            let weights = &params[tensor.range()];
+            for ((q, &w), step) in
+                values[tensor.range()].iter_mut().zip(weights).zip(steps.all(n_columns(tensor)))
+            {
+                *q = step.quantise(f64::from(w));
             }
         }
         Self { steps, values }
@@ -123,7 +180,7 @@ impl QuantisedWeights {
     /// # Panics
     /// As [`Self::nearest`].
     #[must_use]
-    pub fn exact(config: &NetworkConfig, steps: Vec<Step>, params: &[f32]) -> Option<Self> {
+    pub fn exact(config: &NetworkConfig, steps: Vec<TensorSteps>, params: &[f32]) -> Option<Self> {
         let quantised = Self::nearest(config, steps, params);
         // A weight of -0 is the same number as 0, which is what comes back.
         (quantised.weights(config) == params).then_some(quantised)
@@ -133,8 +190,11 @@ impl QuantisedWeights {
     #[must_use]
     pub fn weights(&self, config: &NetworkConfig) -> Vec<f32> {
         let mut weights = vec![0.0; self.values.len()];
-        for (tensor, step) in config.tensors().iter().zip(&self.steps) {
-            for (w, &q) in weights[tensor.range()].iter_mut().zip(&self.values[tensor.range()]) {
+        for (tensor, steps) in config.tensors().iter().zip(&self.steps) {
+            let values = &self.values[tensor.range()];
+            for ((w, &q), step) in
+                weights[tensor.range()].iter_mut().zip(values).zip(steps.all(n_columns(tensor)))
+            {
                 *w = step.weight(q);
             }
         }
@@ -144,14 +204,21 @@ impl QuantisedWeights {
     /// The coded bytes.
     ///
     /// # Panics
-    /// When the numbers of steps or values are not the configuration's, or a magnitude is above [`MAX_MAGNITUDE`].
+    /// When the numbers of steps or values are not the configuration's, steps do not fit their tensor, or a magnitude is
+    /// above [`MAX_MAGNITUDE`].
     #[must_use]
     pub fn encode(&self, config: &NetworkConfig) -> Vec<u8> {
         assert!(self.values.iter().all(|q| q.abs() <= MAX_MAGNITUDE), "magnitudes are in range");
+        let tensors = config.tensors();
+        assert!(
+            self.steps.len() == tensors.len()
+                && self.steps.iter().zip(&tensors).all(|(s, t)| s.fit(&t.shape)),
+            "steps fit their tensors"
+        );
         let mut coded = self.clone();
         let mut encoder = DefaultRangeEncoder::new();
         // An encoder never fails: every decision has a probability above 0, and its memory grows as needed.
-        let done = code(&mut Encoder(&mut encoder), &config.tensors(), &mut coded);
+        let done = code(&mut Encoder(&mut encoder), &tensors, &mut coded);
         debug_assert!(done.is_ok());
         let words = encoder.into_compressed().unwrap_or_default();
         let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
@@ -182,8 +249,8 @@ impl QuantisedWeights {
             })
             .collect();
         let tensors = config.tensors();
-        let mut coded =
-            Self { steps: vec![Step::from_code(0); tensors.len()], values: vec![0; config.n_params()] };
+        let steps = vec![TensorSteps::uniform(Step::from_code(0)); tensors.len()];
+        let mut coded = Self { steps, values: vec![0; config.n_params()] };
         let Ok(mut decoder) = DefaultRangeDecoder::from_compressed(words);
         code(&mut Decoder(&mut decoder), &tensors, &mut coded)?;
         // Nothing may follow it.
@@ -317,21 +384,53 @@ fn class(role: Role) -> usize {
 }
 const N_CLASSES: usize = 5;
 
+/// Weights of coarser steps are fewer steps: what is learnt about numbers is kept apart by whole octaves of grades, those from
+/// the last one on together.
+const N_OCTAVES: usize = 8;
+
+/// Length of a tensor's rows in the flat array.
+fn n_columns(tensor: &Tensor) -> usize {
+    tensor.shape.last().copied().unwrap_or(1)
+}
+
 /// Codes everything, in either direction.
 fn code(
     coder: &mut impl Coder,
     tensors: &[Tensor],
     weights: &mut QuantisedWeights,
 ) -> Result<(), CodingError> {
-    let mut models: [NumberModel; N_CLASSES] = std::array::from_fn(|_| NumberModel::new());
-    for (tensor, step) in tensors.iter().zip(&mut weights.steps) {
-        step.code = raw_bits(coder, u32::from(step.code), 8)? as u8;
-        let model = &mut models[class(tensor.role)];
-        for q in &mut weights.values[tensor.range()] {
-            *q = number(coder, model, *q)?;
+    let mut models: [[NumberModel; N_OCTAVES]; N_CLASSES] =
+        std::array::from_fn(|_| std::array::from_fn(|_| NumberModel::new()));
+    let mut grade_model = NumberModel::new();
+    for (tensor, steps) in tensors.iter().zip(&mut weights.steps) {
+        code_steps(coder, &mut grade_model, &tensor.shape, steps)?;
+        let (models, finest) = (&mut models[class(tensor.role)], steps.finest.code);
+        for (q, step) in weights.values[tensor.range()].iter_mut().zip(steps.all(n_columns(tensor))) {
+            let octave = usize::from((step.code - finest) / 4).min(N_OCTAVES - 1);
+            *q = number(coder, &mut models[octave], *q)?;
         }
     }
     Ok(())
+}
+
+/// Codes the steps of a tensor.
+fn code_steps(
+    coder: &mut impl Coder,
+    model: &mut NumberModel,
+    shape: &[usize],
+    steps: &mut TensorSteps,
+) -> Result<(), CodingError> {
+    steps.finest.code = raw_bits(coder, u32::from(steps.finest.code), 8)? as u8;
+    let &[n_rows, n_columns] = shape else { return Ok(()) };
+    if raw_bits(coder, u32::from(!steps.rows.is_empty()), 1)? == 1 {
+        for (grades, n) in [(&mut steps.rows, n_rows), (&mut steps.columns, n_columns)] {
+            grades.resize(n, 0);
+            for grade in grades {
+                *grade = u8::try_from(number(coder, model, i32::from(*grade))?).map_err(|_| CodingError)?;
+            }
+        }
+    }
+    if steps.fit(shape) { Ok(()) } else { Err(CodingError) }
 }
 
 /// Codes a whole number.

@@ -60,7 +60,7 @@ use std::io::{self, Read, Write};
 
 use thiserror::Error;
 
-use crate::coding::Step;
+use crate::coding::TensorSteps;
 use crate::network::{MAX_PARAMS, Network, NetworkConfig, NetworkError};
 use crate::signal::{SignalError, SignalInfo};
 use header::Header;
@@ -234,7 +234,7 @@ pub struct AsmrFile {
     pub network: Network,
     /// The quantisation step of each tensor, if all weights are multiples of theirs: they are stored entropy-coded then.
     /// `None`: they are stored as 32-bit floats.
-    pub steps: Option<Vec<Step>>,
+    pub steps: Option<Vec<TensorSteps>>,
     /// How the network was fitted, if known.
     pub fit: Option<FitRecord>,
 }

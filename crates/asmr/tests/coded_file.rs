@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use asmr::coding::{QuantisedWeights, Step};
+use asmr::coding::{QuantisedWeights, Step, TensorSteps};
 use asmr::file::{AsmrFile, AsmrReader, AsmrWriter, Encoding, FileError, FileHeader, FitRecord, Limits};
 use asmr::network::{Modulator, Network, NetworkConfig};
 use asmr::partition::Partition;
@@ -23,11 +23,22 @@ fn picture() -> AsmrFile {
     }
 }
 
-/// A network whose weights are multiples of steps, some 4 to 100 of them.
-fn quantised(config: &NetworkConfig, seed: u64) -> (Network, Vec<Step>) {
+/// A network whose weights are multiples of steps, some 4 to 100 of them; those of matrices differ by row and column.
+fn quantised(config: &NetworkConfig, seed: u64) -> (Network, Vec<TensorSteps>) {
     let network = Network::init(config.clone(), seed, 1.0).unwrap();
-    let steps: Vec<Step> =
-        config.tensors().iter().enumerate().map(|(i, _)| Step::at_most(0.002 * (i + 1) as f64)).collect();
+    let steps: Vec<TensorSteps> = config
+        .tensors()
+        .iter()
+        .enumerate()
+        .map(|(i, tensor)| {
+            let finest = Step::at_most(0.002 * (i + 1) as f64);
+            let grades = |n: usize| (0..n).map(|k| (k * (i + 1) % 5) as u8).collect();
+            match tensor.shape[..] {
+                [m, n] => TensorSteps { finest, rows: grades(m), columns: grades(n) },
+                _ => TensorSteps::uniform(finest),
+            }
+        })
+        .collect();
     let weights = QuantisedWeights::nearest(config, steps.clone(), network.params());
     (Network::new(config.clone(), weights.weights(config)).unwrap(), steps)
 }
@@ -112,11 +123,17 @@ fn weights_that_are_no_multiples_are_not_written() {
     params[5] += 1e-4;
     let network = Network::new(file.network.config().clone(), params).unwrap();
     assert!(matches!(AsmrFile { network, ..file.clone() }.to_bytes(), Err(FileError::Inconsistent(_))));
-    let steps = file.steps.clone().map(|mut steps| {
+    let too_few = file.steps.clone().map(|mut steps| {
         steps.pop();
         steps
     });
-    assert!(matches!(AsmrFile { steps, ..file.clone() }.to_bytes(), Err(FileError::Inconsistent(_))));
+    let misfits = file.steps.clone().map(|mut steps| {
+        steps[0].rows.pop();
+        steps
+    });
+    for steps in [too_few, misfits] {
+        assert!(matches!(AsmrFile { steps, ..file.clone() }.to_bytes(), Err(FileError::Inconsistent(_))));
+    }
     // The encoding and the steps must go together.
     for (encoding, steps) in [(Encoding::F32, file.steps.clone()), (Encoding::Coded, None)] {
         let header = FileHeader { encoding, ..file.header() };

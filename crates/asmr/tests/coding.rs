@@ -1,6 +1,6 @@
 //! Quantised weights and their code.
 
-use asmr::coding::{MAX_MAGNITUDE, MAX_WEIGHTS_PER_BYTE, QuantisedWeights, Step};
+use asmr::coding::{MAX_MAGNITUDE, MAX_WEIGHTS_PER_BYTE, QuantisedWeights, Step, TensorSteps};
 use asmr::network::{Modulator, NetworkConfig};
 use asmr::partition::{Partition, parse_bases};
 use proptest::prelude::*;
@@ -37,7 +37,7 @@ fn weights_are_exact_products() {
         for q in [0, 1, -1, 3, 1000, 123_457, MAX_MAGNITUDE, -MAX_MAGNITUDE] {
             // Both factors and the product are exact in f64.
             assert_eq!(f64::from(step.weight(q)), f64::from(q) * exact, "{q} steps of code {code}");
-            assert_eq!(step.quantise(step.weight(q)), q, "{q} steps of code {code}");
+            assert_eq!(step.quantise(f64::from(step.weight(q))), q, "{q} steps of code {code}");
             n_cases += 1;
         }
         assert_eq!(Step::at_most(exact * 1.01), step);
@@ -45,7 +45,7 @@ fn weights_are_exact_products() {
     assert_eq!(n_cases, 256 * 8);
     assert_eq!(Step::at_most(0.0).code(), 0);
     assert_eq!(Step::at_most(f64::INFINITY).code(), 255);
-    assert_eq!(Step::from_code(100).quantise(f32::MAX), MAX_MAGNITUDE);
+    assert_eq!(Step::from_code(100).quantise(f64::MAX), MAX_MAGNITUDE);
 }
 
 #[test]
@@ -53,15 +53,64 @@ fn nearest_weights_are_within_half_a_step() {
     let config = config("4,4,4;4,4,4", 20, 3, Modulator::Linear);
     let mut state = 7;
     let params: Vec<f32> = (0..config.n_params()).map(|_| gaussian(&mut state) as f32).collect();
-    let steps: Vec<Step> =
-        (0..config.tensors().len()).map(|i| Step::at_most(0.01 * (i + 1) as f64)).collect();
+    let steps: Vec<TensorSteps> = config
+        .tensors()
+        .iter()
+        .enumerate()
+        .map(|(i, tensor)| graded(Step::at_most(0.01 * (i + 1) as f64), &tensor.shape, i % 3, &mut state))
+        .collect();
     let quantised = QuantisedWeights::nearest(&config, steps.clone(), &params);
     let weights = quantised.weights(&config);
-    for (tensor, step) in config.tensors().iter().zip(steps) {
+    let mut n_graded = 0;
+    for (tensor, steps) in config.tensors().iter().zip(steps) {
         for i in tensor.range() {
             let error = f64::from(weights[i]) - f64::from(params[i]);
-            assert!(error.abs() <= f64::from(step.size()) * 0.500_001, "{}: {error}", tensor.name);
+            let mut code = steps.finest.code();
+            if let (&[_, n_columns], false) = (&tensor.shape[..], steps.rows.is_empty()) {
+                let place = i - tensor.offset;
+                code += steps.rows[place / n_columns] + steps.columns[place % n_columns];
+                n_graded += 1;
+            }
+            let size = f64::from(Step::from_code(code).size());
+            assert!(error.abs() <= size * 0.500_001, "{}: {error}", tensor.name);
         }
+    }
+    assert!(n_graded > 400);
+}
+
+/// Steps of a tensor, of a matrix with grades up to `most` by row and column; none for 0.
+fn graded(finest: Step, shape: &[usize], most: usize, state: &mut u64) -> TensorSteps {
+    let mut grades = |n: usize| (0..n).map(|_| (uniform(state) * (most + 1) as f64) as u8).collect();
+    match *shape {
+        [n_rows, n_columns] if most > 0 => {
+            TensorSteps { finest, rows: grades(n_rows), columns: grades(n_columns) }
+        }
+        _ => TensorSteps::uniform(finest),
+    }
+}
+
+#[test]
+fn steps_that_do_not_fit_their_tensor() {
+    let steps = |finest: u8, rows: &[u8], columns: &[u8]| TensorSteps {
+        finest: Step::from_code(finest),
+        rows: rows.to_vec(),
+        columns: columns.to_vec(),
+    };
+    for (good, shape) in [
+        (steps(255, &[], &[]), &[3][..]),
+        (steps(255, &[], &[]), &[3, 2]),
+        (steps(0, &[0, 0, 200], &[55, 0]), &[3, 2]),
+    ] {
+        assert!(good.fit(shape), "{good:?}");
+    }
+    for (bad, shape) in [
+        (steps(0, &[1, 2, 3], &[]), &[3, 2][..]),
+        (steps(0, &[], &[1, 2]), &[3, 2]),
+        (steps(0, &[1, 2], &[1, 2]), &[3, 2]),
+        (steps(0, &[1, 2, 3], &[1, 2]), &[6]),
+        (steps(1, &[0, 0, 200], &[55, 0]), &[3, 2]),
+    ] {
+        assert!(!bad.fit(shape), "{bad:?}");
     }
 }
 
@@ -79,7 +128,15 @@ proptest! {
         let values = (0..config.n_params())
             .map(|_| (gaussian(&mut state) * spread.exp2()).round().clamp(-largest, largest) as i32)
             .collect();
-        let steps = config.tensors().iter().map(|_| Step::from_code((uniform(&mut state) * 256.0) as u8)).collect();
+        let steps = config
+            .tensors()
+            .iter()
+            .map(|tensor| {
+                let most = (uniform(&mut state) * 3.0) as usize * 20;
+                let finest = Step::from_code((uniform(&mut state) * (256 - 2 * most) as f64) as u8);
+                graded(finest, &tensor.shape, most, &mut state)
+            })
+            .collect();
         let weights = QuantisedWeights { steps, values };
         let bytes = weights.encode(&config);
         prop_assert_eq!(QuantisedWeights::decode(&config, &bytes), Ok(weights.clone()));
@@ -108,7 +165,7 @@ proptest! {
 #[test]
 fn a_byte_stands_for_a_bounded_number_of_weights() {
     let config = config("4,4,4,8;4,4,4,8", 64, 3, Modulator::Linear);
-    let steps = vec![Step::from_code(0); config.tensors().len()];
+    let steps = vec![TensorSteps::uniform(Step::from_code(0)); config.tensors().len()];
     let weights = QuantisedWeights { steps, values: vec![0; config.n_params()] };
     let bytes = weights.encode(&config);
     assert_eq!(bytes.len(), config.n_params().div_ceil(MAX_WEIGHTS_PER_BYTE));
@@ -133,7 +190,7 @@ fn code_length_is_near_the_entropy() {
         }
         let n = values.len() as f64;
         let entropy: f64 = counts.values().map(|&c| -f64::from(c) * (f64::from(c) / n).log2()).sum();
-        let steps = vec![Step::from_code(120); config.tensors().len()];
+        let steps = vec![TensorSteps::uniform(Step::from_code(120)); config.tensors().len()];
         let bits = 8.0 * QuantisedWeights { steps, values }.encode(&config).len() as f64;
         assert!(bits < 1.03 * entropy + 2_000.0, "spread {spread}: {bits} bits, entropy {entropy}");
         n_cases += 1;

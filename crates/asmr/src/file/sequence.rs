@@ -20,7 +20,7 @@ use super::{
     AsmrFile, CHECKSUM_LEN, FileError, FitRecord, Input, Limits, MAX_HEADER_BYTES, PREFIX_LEN, check,
     total_len,
 };
-use crate::coding::{QuantisedWeights, Step};
+use crate::coding::{QuantisedWeights, TensorSteps};
 use crate::network::{Network, NetworkConfig};
 use crate::partition::Partition;
 use crate::signal::SignalInfo;
@@ -242,7 +242,7 @@ impl<W: Write + Seek> AsmrWriter<W> {
     /// # Errors
     /// [`FileError::Inconsistent`] for a network of another shape or one too many, and for weights and steps that do not
     /// suit the encoding; [`FileError::Io`].
-    pub fn push(&mut self, network: &Network, steps: Option<&[Step]>) -> Result<(), FileError> {
+    pub fn push(&mut self, network: &Network, steps: Option<&[TensorSteps]>) -> Result<(), FileError> {
         let chunk = self.entries.len();
         if chunk >= self.header.n_chunks() || *network.config() != self.header.chunk_config(chunk) {
             return Err(FileError::Inconsistent(format!(
@@ -368,7 +368,7 @@ impl<W: Read + Write + Seek> AsmrWriter<W> {
     ///
     /// # Panics
     /// When it was not written yet.
-    pub fn network(&mut self, chunk: usize) -> Result<(Network, Option<Vec<Step>>), FileError> {
+    pub fn network(&mut self, chunk: usize) -> Result<(Network, Option<Vec<TensorSteps>>), FileError> {
         let entry = self.entries[chunk];
         self.writer.seek(SeekFrom::Start(entry.offset))?;
         let end = entry.offset + entry.n_bytes;
@@ -384,14 +384,11 @@ impl<W: Read + Write + Seek> AsmrWriter<W> {
 }
 
 /// The code of weights that are multiples of their steps.
-fn coded(network: &Network, steps: &[Step]) -> Result<Vec<u8>, FileError> {
+fn coded(network: &Network, steps: &[TensorSteps]) -> Result<Vec<u8>, FileError> {
     let config = network.config();
-    if steps.len() != config.tensors().len() {
-        return Err(FileError::Inconsistent(format!(
-            "there are {} quantisation steps for {} tensors",
-            steps.len(),
-            config.tensors().len()
-        )));
+    let tensors = config.tensors();
+    if steps.len() != tensors.len() || !steps.iter().zip(&tensors).all(|(s, t)| s.fit(&t.shape)) {
+        return Err(FileError::Inconsistent("the quantisation steps do not fit the tensors".to_owned()));
     }
     QuantisedWeights::exact(config, steps.to_vec(), network.params())
         .map(|weights| weights.encode(config))
@@ -408,7 +405,7 @@ enum Stored {
 
 impl Stored {
     /// What they are, once their checksum is known to be right.
-    fn into_network(self, config: NetworkConfig) -> Result<(Network, Option<Vec<Step>>), FileError> {
+    fn into_network(self, config: NetworkConfig) -> Result<(Network, Option<Vec<TensorSteps>>), FileError> {
         match self {
             Self::Floats(params) => Ok((Network::new(config, params)?, None)),
             Self::Code(bytes) => {
@@ -564,7 +561,10 @@ impl<R: Read + Seek> AsmrReader<R> {
     ///
     /// # Panics
     /// When there is no such chunk.
-    pub fn network_and_steps(&mut self, chunk: usize) -> Result<(Network, Option<Vec<Step>>), FileError> {
+    pub fn network_and_steps(
+        &mut self,
+        chunk: usize,
+    ) -> Result<(Network, Option<Vec<TensorSteps>>), FileError> {
         let entry = self.entries[chunk];
         let end = entry.offset + entry.n_bytes;
         // Version 1 has one checksum, of everything before it.
