@@ -82,7 +82,6 @@ const SECTIONS: &[Section] = &[
             figure("ratio_paper", "SIREN's MAC over published count", 1),
             figure("mac_exec", "executed MAC/sample", 0),
             figure("steps", "steps", 0),
-            figure("rate", "rate", 6),
             figure("fit_msamples_per_s", "fit, Msamples/s", 1),
             figure("minutes", "minutes", 1),
             figure("psnr_db", "PSNR, dB", 2),

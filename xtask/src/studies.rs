@@ -111,7 +111,7 @@ pub(crate) fn film_partitions(root: &Path, steps: &str) -> Result<(), String> {
     let mut crop = Command::new("ffmpeg");
     crop.args(["-v", "error", "-i"]).arg(bench.data.join("video/bikes.mp4"));
     run_command(crop.args(["-vf", "crop=480:270", "-frames:v", "150"]).arg(&film))?;
-    let columns = [&["partition"][..], &KEYS, &["rate", "batch", "fit_msamples_per_s", "minutes"]].concat();
+    let columns = [&["partition"][..], &KEYS, &["batch", "fit_msamples_per_s", "minutes"]].concat();
     let about = format!(
         "150 x 270 x 480 RGB, the middle of the first 150 frames of bikes.mp4: `asmr encode FILM --width 512 --chunk 150 \
          --steps {steps}` with `--levels 10` or the published `--bases`, batches of 1/74 of the cells"
@@ -121,7 +121,7 @@ pub(crate) fn film_partitions(root: &Path, steps: &str) -> Result<(), String> {
         let options = ["--width", "512", "--chunk", "150", "--batch", "1/74", "--steps", steps];
         let (minutes, made) = bench.encode(&film, &[&partition[..], &options].concat())?;
         let mut row = vec![name.to_owned()];
-        let keys = KEYS.iter().chain(&["rate", "batch", "fit_msamples_per_s"]);
+        let keys = KEYS.iter().chain(&["batch", "fit_msamples_per_s"]);
         row.extend(keys.map(|key| value(&made, key).unwrap_or_default()));
         row.push(format!("{minutes:.2}"));
         rows.push(&row)?;

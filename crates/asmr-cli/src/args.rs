@@ -111,6 +111,8 @@ pub(crate) enum Command {
     Decode(DecodeArgs),
     /// Show what an .asmr file holds and what each part of its network costs
     Info(InfoArgs),
+    /// Check a whole .asmr file, every byte, without decoding it
+    Verify(VerifyArgs),
     /// Measure an .asmr file against the original: quality, size, decoding speed
     Eval(EvalArgs),
     /// Make an .asmr file of weights from PyTorch (.safetensors)
@@ -297,11 +299,21 @@ pub(crate) struct DecodeArgs {
     /// Arithmetic of the matrix products
     #[arg(long, value_name = "PRECISION", default_value = "f32")]
     pub(crate) precision: PrecisionName,
+    /// Decode what is whole of a damaged or cut file in chunks; the rest is 0 (and the exit code 1)
+    #[arg(long)]
+    pub(crate) recover: bool,
 }
 
 /// Options of `info`.
 #[derive(Debug, Args)]
 pub(crate) struct InfoArgs {
+    /// The .asmr file
+    pub(crate) input: PathBuf,
+}
+
+/// Options of `verify`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
     /// The .asmr file
     pub(crate) input: PathBuf,
 }

@@ -1,6 +1,6 @@
 //! `asmr decode`: a network in, a picture, a recording, a film, a volume, a mesh or an array out.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use asmr::file::FileHeader;
@@ -13,8 +13,8 @@ use asmr_media::{
 use serde::Serialize;
 
 use crate::args::{Common, DecodeArgs};
-use crate::error::{Failure, OK};
-use crate::files;
+use crate::error::{FAILED, Failure, OK, say};
+use crate::files::{self, Reader};
 use crate::pieces::{self, Wanted};
 use crate::report::{SignalReport, describe, duration, print, print_json, times};
 use crate::values::{FrameBounds, Place, Ranges};
@@ -34,11 +34,15 @@ struct DecodeReport<'a> {
     decode_ms: f64,
     msamples_per_s: f64,
     write_ms: f64,
+    /// Slices that `--recover` could not give back, `[start, end]`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    lost: Vec<[u64; 2]>,
 }
 
 /// Runs the verb.
 pub(crate) fn run(args: &DecodeArgs, common: &Common) -> Result<u8, Failure> {
-    let mut reader = files::open_asmr(&args.input)?;
+    let mut reader =
+        if args.recover { files::open_damaged(&args.input)? } else { files::open_asmr(&args.input)? };
     let header = reader.header().clone();
     let request = request(args, &header)?;
     let extents = pieces::output_extents(&reader, &request)?;
@@ -55,10 +59,18 @@ pub(crate) fn run(args: &DecodeArgs, common: &Common) -> Result<u8, Failure> {
             args.input.display()
         )));
     }
+    if args.recover {
+        check_recoverable(&mut reader, &args.input, &request)?;
+    }
     files::check_output(&output)?;
 
     let start = Instant::now();
-    let wanted = Wanted { request: request.clone(), raw: is_raw, precision: args.precision.into() };
+    let wanted = Wanted {
+        request: request.clone(),
+        raw: is_raw,
+        precision: args.precision.into(),
+        recover: args.recover,
+    };
     let shown = if is_raw {
         SignalInfo { sample_type: SampleType::F32, color: None, value_range: None, ..info.clone() }
     } else {
@@ -102,6 +114,7 @@ pub(crate) fn run(args: &DecodeArgs, common: &Common) -> Result<u8, Failure> {
         decode_ms: decode_s * 1e3,
         msamples_per_s: n_samples / decode_s / 1e6,
         write_ms: (all_ms - prepare_ms - decode_s * 1e3).max(0.0),
+        lost: decoded.lost.iter().map(|range| [range.start, range.end]).collect(),
     };
     if common.json {
         print_json(&report)?;
@@ -114,7 +127,35 @@ pub(crate) fn run(args: &DecodeArgs, common: &Common) -> Result<u8, Failure> {
             report.msamples_per_s
         ))?;
     }
-    Ok(OK)
+    if decoded.lost.is_empty() {
+        return Ok(OK);
+    }
+    let lost: Vec<_> = decoded.lost.iter().map(|range| format!("{}..{}", range.start, range.end)).collect();
+    say(&format!(
+        "{} is damaged: of axis 0 (of {}) the samples {} are lost and 0 in {}",
+        args.input.display(),
+        header.signal.extents[0],
+        lost.join(", "),
+        output.display()
+    ));
+    Ok(FAILED)
+}
+
+/// Refuses a file of which nothing that is asked for is left, with what is wrong with it.
+fn check_recoverable(reader: &mut Reader, path: &Path, request: &Request) -> Result<(), Failure> {
+    let header = reader.header().clone();
+    let region = request.region;
+    let mut first_error = None;
+    for chunk in 0..header.n_chunks() {
+        let range = header.chunk_range(chunk);
+        if range.start.max(region.start[0]) < range.end.min(region.end[0]) {
+            match reader.network(chunk) {
+                Ok(_) => return Ok(()),
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
+        }
+    }
+    first_error.map_or(Ok(()), |error| Err(files::unusable(path, &error)))
 }
 
 /// Where the result goes: by default beside the input, in a format that suits its kind.

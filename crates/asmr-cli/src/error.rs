@@ -31,6 +31,11 @@ impl Failure {
         Self { code: FAILED, sentence: sentence.into() }
     }
 
+    /// What to say.
+    pub(crate) fn sentence(&self) -> &str {
+        &self.sentence
+    }
+
     /// Says the sentence on stderr; gives the exit code.
     pub(crate) fn report(&self) -> u8 {
         say(&self.sentence);

@@ -58,21 +58,33 @@ const MAX_PIPED_BYTES: u64 = 4 << 30;
 
 /// Opens an `.asmr` file within the default limits; its weights are read later.
 pub(crate) fn open_asmr(path: &Path) -> Result<Reader, Failure> {
+    AsmrReader::open(asmr_input(path)?, &Limits::default()).map_err(|error| unusable(path, &error))
+}
+
+/// Like [`open_asmr`], but with any length: chunks that are missing or damaged are errors when they are read.
+pub(crate) fn open_damaged(path: &Path) -> Result<Reader, Failure> {
+    AsmrReader::open_damaged(asmr_input(path)?, &Limits::default()).map_err(|error| unusable(path, &error))
+}
+
+fn asmr_input(path: &Path) -> Result<Box<dyn ReadSeek>, Failure> {
     let (input, known_len) = open(path, "an .asmr")?;
-    let input: Box<dyn ReadSeek> = if known_len.is_some() {
-        Box::new(BufReader::with_capacity(1 << 16, input))
-    } else {
-        // Nobody can seek in a pipe. The first bytes decide whether the rest is worth its memory.
-        let mut bytes = Vec::new();
-        let mut input = input.take(MAX_PIPED_BYTES);
-        let unreadable = |error| Failure::usage(format!("cannot read {}: {error}", path.display()));
-        input.by_ref().take(MAGIC.len() as u64).read_to_end(&mut bytes).map_err(unreadable)?;
-        if bytes == MAGIC {
-            input.read_to_end(&mut bytes).map_err(unreadable)?;
-        }
-        Box::new(Cursor::new(bytes))
-    };
-    AsmrReader::open(input, &Limits::default()).map_err(|error| unusable(path, &error))
+    if known_len.is_some() {
+        return Ok(Box::new(BufReader::with_capacity(1 << 16, input)));
+    }
+    // Nobody can seek in a pipe. The first bytes decide whether the rest is worth its memory.
+    let mut bytes = Vec::new();
+    let mut input = input.take(MAX_PIPED_BYTES);
+    let unreadable = |error| Failure::usage(format!("cannot read {}: {error}", path.display()));
+    input.by_ref().take(MAGIC.len() as u64).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes == MAGIC {
+        input.read_to_end(&mut bytes).map_err(unreadable)?;
+    }
+    Ok(Box::new(Cursor::new(bytes)))
+}
+
+/// Whether a chunk's network is lost, rather than out of reach for now.
+pub(crate) fn is_lost(error: &FileError) -> bool {
+    !matches!(error, FileError::Io(_) | FileError::Memory { .. })
 }
 
 /// Reads an `.asmr` file with one network.

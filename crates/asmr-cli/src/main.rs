@@ -20,6 +20,7 @@ mod quality;
 mod report;
 mod resume;
 mod values;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -46,6 +47,7 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
         Command::Encode(args) => encode::run(args, common),
         Command::Decode(args) => decode::run(args, common),
         Command::Info(args) => info::run(args, common),
+        Command::Verify(args) => verify::run(args, common),
         Command::Eval(args) => eval::run(args, common),
         Command::Import(args) => interchange::import(args, common),
         Command::Export(args) => interchange::export(args, common),

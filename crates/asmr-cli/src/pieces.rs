@@ -1,6 +1,7 @@
 //! Decoding a file piece by piece along the slowest axis, with the memory of one network and one piece.
 
 use std::io::{Read, Seek};
+use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,8 @@ pub(crate) struct Wanted {
     pub(crate) raw: bool,
     /// Arithmetic of the matrix products.
     pub(crate) precision: Precision,
+    /// Whether chunks that are damaged or missing become zeros.
+    pub(crate) recover: bool,
 }
 
 /// Some decoded slices.
@@ -35,13 +38,15 @@ pub(crate) struct Piece {
     pub(crate) values: Samples,
 }
 
-/// How long a decode took, without reading and writing.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Times {
-    /// Preparing decoders.
+/// How a decode went.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Decoded {
+    /// Time for preparing decoders.
     pub(crate) prepare: Duration,
-    /// Decoding.
+    /// Time for decoding, without reading and writing.
     pub(crate) decode: Duration,
+    /// Slices that are zeros because their chunk is lost, as ranges of the signal's.
+    pub(crate) lost: Vec<Range<u64>>,
 }
 
 /// Extents of what is decoded.
@@ -75,9 +80,9 @@ pub(crate) fn decode<R: Read + Seek>(
     path: &Path,
     wanted: &Wanted,
     mut take: impl FnMut(Piece) -> Result<(), Failure>,
-) -> Result<Times, Failure> {
+) -> Result<Decoded, Failure> {
     let header = reader.header().clone();
-    let mut times = Times::default();
+    let mut done = Decoded::default();
     let region = wanted.request.region;
     for chunk in 0..header.n_chunks() {
         let range = header.chunk_range(chunk);
@@ -86,11 +91,18 @@ pub(crate) fn decode<R: Read + Seek>(
         if start >= end {
             continue;
         }
-        let network = reader.network(chunk).map_err(|error| files::unusable(path, &error))?;
+        let network = match reader.network(chunk) {
+            Err(error) if wanted.recover && files::is_lost(&error) => {
+                // Its shape is known, and its place is to be filled.
+                done.lost.push(start..end);
+                None
+            }
+            network => Some(network.map_err(|error| files::unusable(path, &error))?),
+        };
         let clock = Instant::now();
-        let decoder = Decoder::with_precision(&network, wanted.precision);
-        times.prepare += clock.elapsed();
-        let partition = &network.config().partition;
+        let decoder = network.as_ref().map(|network| Decoder::with_precision(network, wanted.precision));
+        done.prepare += clock.elapsed();
+        let partition = &header.chunk_config(chunk).partition;
         let info = header.chunk_signal(chunk);
         let step = piece_slices(partition, &info, &region);
         let mut at = start - range.start;
@@ -105,18 +117,30 @@ pub(crate) fn decode<R: Read + Seek>(
             let extents = request.output_extents(partition).map_err(|error| files::refused(&error))?;
             let shape = SignalInfo { extents, ..info.clone() };
             let clock = Instant::now();
-            let values = if wanted.raw {
-                Samples::F32(files::decode_values(&decoder, &request, &shape)?)
-            } else {
-                files::decode_samples(&decoder, &request, &shape, &mut buffer)?
+            let values = match &decoder {
+                None => zeros(&shape, wanted.raw),
+                Some(decoder) if wanted.raw => Samples::F32(files::decode_values(decoder, &request, &shape)?),
+                Some(decoder) => files::decode_samples(decoder, &request, &shape, &mut buffer)?,
             };
-            times.decode += clock.elapsed();
+            done.decode += clock.elapsed();
             let first = at / if partition.extents()[0] > 1 { wanted.request.thumbnail as u64 } else { 1 };
             take(Piece { first, values })?;
             at = next;
         }
     }
-    Ok(times)
+    Ok(done)
+}
+
+/// The value 0 everywhere (black, silence), or the one of the range that is nearest to it.
+fn zeros(info: &SignalInfo, raw: bool) -> Samples {
+    // A piece, whose values are few.
+    let n = info.n_values().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+    if raw {
+        return Samples::F32(vec![0.0; n]);
+    }
+    let scale = info.scale();
+    let zero = (-scale.low() / scale.span()).clamp(0.0, 1.0) as f32;
+    info.restored(&vec![zero; n])
 }
 
 /// Slices of a piece: those of a cell of the coarsest level that gives about [`PIECE_VALUES`] values.

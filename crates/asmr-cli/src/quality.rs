@@ -84,7 +84,7 @@ pub(crate) fn measure<R: Read + Seek>(
     let block: Vec<usize> = (0..partition.n_axes()).map(|axis| partition.base(axis, last)).collect();
     let mut comparison = Comparison::new(info, Some(&block));
     let request = Request { region: Region::whole(&info.extents), thumbnail: 1 };
-    let wanted = Wanted { request, raw: false, precision };
+    let wanted = Wanted { request, raw: false, precision, recover: false };
     let slice = info.slice_values();
     pieces::decode(reader, path, &wanted, |piece| {
         let expected = original.read(piece.values.len() / slice)?;

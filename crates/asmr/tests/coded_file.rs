@@ -172,3 +172,71 @@ fn a_coded_sequence_is_gone_on_with() {
         assert_eq!(reader.network_and_steps(chunk).unwrap(), (network.clone(), Some(steps.clone())));
     }
 }
+
+/// Whatever byte of a sequence is another one: the beginning is refused, a chunk is lost and the others are not, or its length
+/// is wrong.
+#[test]
+fn damage_of_a_sequence_is_where_it_is() {
+    let file = picture();
+    let network = NetworkConfig {
+        partition: Partition::new(&[5, 10], &[vec![1, 5], vec![2, 5]]).unwrap(),
+        ..file.network.config().clone()
+    };
+    let header = FileHeader { chunk_extent: 5, network, ..file.header() };
+    let mut writer = AsmrWriter::new(Cursor::new(Vec::new()), header.clone()).unwrap();
+    let networks: Vec<_> = (0..3).map(|chunk| quantised(&header.chunk_config(chunk), chunk as u64)).collect();
+    for (network, steps) in &networks {
+        writer.push(network, Some(steps)).unwrap();
+    }
+    let starts: Vec<usize> = writer
+        .written()
+        .iter()
+        .scan(0, |at, chunk| {
+            *at += chunk.n_bytes as usize;
+            Some(*at)
+        })
+        .collect();
+    let (cursor, n_bytes) = writer.finish().unwrap();
+    let bytes = &cursor.get_ref()[..n_bytes as usize];
+    let first = bytes.len() - starts[2];
+    let open = |bytes: &[u8]| AsmrReader::open_damaged(Cursor::new(bytes.to_vec()), &Limits::default());
+    let (mut n_refused, mut n_lost) = (0, 0);
+    for at in 0..bytes.len() {
+        let mut damaged = bytes.to_vec();
+        damaged[at] ^= 0x20;
+        let Ok(mut reader) = open(&damaged) else {
+            assert!(at < first, "byte {at}");
+            n_refused += 1;
+            continue;
+        };
+        let chunk = starts.iter().position(|end| at - first < *end).unwrap();
+        for (i, expected) in networks.iter().enumerate() {
+            match reader.network(i) {
+                Ok(network) => assert!(i != chunk && network == expected.0, "byte {at}, chunk {i}"),
+                Err(error) => {
+                    assert!(i == chunk && matches!(error, FileError::Damaged { .. }), "byte {at}, chunk {i}");
+                    n_lost += 1;
+                }
+            }
+        }
+        assert!(reader.check_length().is_ok());
+    }
+    assert_eq!((n_refused, n_lost), (first, bytes.len() - first));
+    // Cut: what is there stays.
+    for end in first..bytes.len() {
+        let mut reader = open(&bytes[..end]).unwrap();
+        for (i, expected) in networks.iter().enumerate() {
+            match reader.network(i) {
+                Ok(network) => assert!(first + starts[i] <= end && network == expected.0),
+                Err(error) => {
+                    assert!(first + starts[i] > end && matches!(error, FileError::Truncated { .. }));
+                }
+            }
+        }
+        assert!(matches!(reader.check_length(), Err(FileError::Truncated { .. })));
+    }
+    assert!(matches!(
+        open(&[bytes, &[0]].concat()).unwrap().check_length(),
+        Err(FileError::TrailingBytes { .. })
+    ));
+}

@@ -10,6 +10,7 @@
 //!            chunks, one after the other without gaps
 //! ```
 
+use std::cmp::Ordering;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 
@@ -18,7 +19,6 @@ use serde::{Deserialize, Serialize};
 use super::header::{self, Header};
 use super::{
     AsmrFile, CHECKSUM_LEN, FileError, FitRecord, Input, Limits, MAX_HEADER_BYTES, PREFIX_LEN, check,
-    total_len,
 };
 use crate::coding::{QuantisedWeights, TensorSteps};
 use crate::network::{Network, NetworkConfig};
@@ -467,7 +467,18 @@ impl<R: Read + Seek> AsmrReader<R> {
     ///
     /// # Errors
     /// [`FileError`] for everything that is not the beginning of one valid file within the limits.
-    pub fn open(mut reader: R, limits: &Limits) -> Result<Self, FileError> {
+    pub fn open(reader: R, limits: &Limits) -> Result<Self, FileError> {
+        let reader = Self::open_damaged(reader, limits)?;
+        reader.check_length()?;
+        Ok(reader)
+    }
+
+    /// Like [`Self::open`], but takes a file that is cut off behind its index or has other bytes after its end: networks of
+    /// chunks that are whole can be read, the others are errors.
+    ///
+    /// # Errors
+    /// [`FileError`] for a file whose header or index is not whole, or not within the limits.
+    pub fn open_damaged(mut reader: R, limits: &Limits) -> Result<Self, FileError> {
         let n_bytes = reader.seek(SeekFrom::End(0))?;
         reader.seek(SeekFrom::Start(0))?;
         let mut input = Input { reader: &mut reader, position: 0, checksum: crc32fast::Hasher::new() };
@@ -476,8 +487,6 @@ impl<R: Read + Seek> AsmrReader<R> {
         let body = PREFIX_LEN as u64 + u64::from(prefix.header_len);
         if version == 1 {
             let weights = header::weight_bytes(&header.network);
-            let expected = total_len(u64::from(prefix.header_len), weights);
-            check_length(n_bytes, expected)?;
             let entries = vec![Entry { offset: body, n_bytes: weights, checksum: 0 }];
             return Ok(Self { reader, version, header, entries, n_bytes });
         }
@@ -520,8 +529,22 @@ impl<R: Read + Seek> AsmrReader<R> {
         if u32_at(rest, 4) != 0 {
             return Err(FileError::Inconsistent("the 4 bytes after the index are not 0".to_owned()));
         }
-        check_length(n_bytes, offset)?;
         Ok(Self { reader, version, header, entries, n_bytes })
+    }
+
+    /// Whether the file is as long as its header and index say.
+    ///
+    /// # Errors
+    /// [`FileError::Truncated`] or [`FileError::TrailingBytes`].
+    pub fn check_length(&self) -> Result<(), FileError> {
+        let last = self.entries[self.entries.len() - 1];
+        let checksum = if self.version == 1 { CHECKSUM_LEN } else { 0 };
+        let (actual, expected) = (self.n_bytes, last.offset + last.n_bytes + checksum);
+        match actual.cmp(&expected) {
+            Ordering::Less => Err(FileError::Truncated { actual, expected }),
+            Ordering::Greater => Err(FileError::TrailingBytes { expected }),
+            Ordering::Equal => Ok(()),
+        }
     }
 
     /// What the file says before its weights.
@@ -545,8 +568,8 @@ impl<R: Read + Seek> AsmrReader<R> {
     /// Reads and checks one chunk's network.
     ///
     /// # Errors
-    /// [`FileError::Damaged`], [`FileError::Network`], [`FileError::Inconsistent`], [`FileError::Memory`] or
-    /// [`FileError::Io`].
+    /// [`FileError::Damaged`], [`FileError::Truncated`], [`FileError::Network`], [`FileError::Inconsistent`],
+    /// [`FileError::Memory`] or [`FileError::Io`].
     ///
     /// # Panics
     /// When there is no such chunk.
@@ -567,6 +590,9 @@ impl<R: Read + Seek> AsmrReader<R> {
     ) -> Result<(Network, Option<Vec<TensorSteps>>), FileError> {
         let entry = self.entries[chunk];
         let end = entry.offset + entry.n_bytes;
+        if end > self.n_bytes {
+            return Err(FileError::Truncated { actual: self.n_bytes, expected: end });
+        }
         // Version 1 has one checksum, of everything before it.
         let start = if self.version == 1 { 0 } else { entry.offset };
         self.reader.seek(SeekFrom::Start(start))?;
@@ -604,14 +630,4 @@ impl<R: Read + Seek> AsmrReader<R> {
         let (network, steps) = self.network_and_steps(0)?;
         Ok(AsmrFile { signal: self.header.signal, network, steps, fit: self.header.fit })
     }
-}
-
-fn check_length(actual: u64, expected: u64) -> Result<(), FileError> {
-    if actual < expected {
-        return Err(FileError::Truncated { actual, expected });
-    }
-    if actual > expected {
-        return Err(FileError::TrailingBytes { expected });
-    }
-    Ok(())
 }

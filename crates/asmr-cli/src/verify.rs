@@ -1,0 +1,76 @@
+//! `asmr verify`: whether a file is whole, and what is left of it if not.
+
+use asmr::file::{Encoding, FileError};
+use serde::Serialize;
+
+use crate::args::{Common, VerifyArgs};
+use crate::error::{Failure, OK, USAGE, say};
+use crate::files::{is_lost, open_damaged, unusable};
+use crate::report::{print, print_json, quote, thousands};
+
+/// What is told about a file whose header and index are whole.
+#[derive(Debug, Serialize)]
+struct VerifyReport {
+    file: String,
+    whole: bool,
+    bytes: u64,
+    version: u16,
+    encoding: Encoding,
+    n_chunks: usize,
+    /// Slices of damaged or missing chunks, `[start, end]`.
+    lost: Vec<[u64; 2]>,
+    /// What is wrong first.
+    error: Option<String>,
+}
+
+/// Runs the verb.
+pub(crate) fn run(args: &VerifyArgs, common: &Common) -> Result<u8, Failure> {
+    let path = &args.input;
+    let mut reader = open_damaged(path)?;
+    let n_chunks = reader.header().n_chunks();
+    let mut lost = Vec::new();
+    let mut first: Option<FileError> = None;
+    for chunk in 0..n_chunks {
+        if let Err(error) = reader.network(chunk) {
+            if !is_lost(&error) {
+                return Err(unusable(path, &error));
+            }
+            let range = reader.header().chunk_range(chunk);
+            lost.push([range.start, range.end]);
+            first = first.or(Some(error));
+        }
+    }
+    // Bytes that nobody reads are damage, too.
+    let error = first.or(reader.check_length().err()).map(|error| unusable(path, &error));
+    let report = VerifyReport {
+        file: path.display().to_string(),
+        whole: error.is_none(),
+        bytes: reader.n_bytes(),
+        version: reader.version(),
+        encoding: reader.header().encoding,
+        n_chunks,
+        error: error.as_ref().map(|failure| failure.sentence().to_owned()),
+        lost,
+    };
+    if common.json {
+        print_json(&report)?;
+    }
+    let Some(error) = error else {
+        if !common.json {
+            let chunks = if n_chunks == 1 { "1 network" } else { &format!("{n_chunks} networks") };
+            let (bytes, version) = (thousands(report.bytes), report.version);
+            print(&format!("{}: whole; {chunks}, {bytes} bytes, format version {version}\n", report.file))?;
+        }
+        return Ok(OK);
+    };
+    let n_whole = n_chunks - report.lost.len();
+    if n_whole == 0 {
+        return Err(error);
+    }
+    say(&format!(
+        "{}; {n_whole} of {n_chunks} networks are whole: asmr decode {} --recover",
+        error.sentence(),
+        quote(path)
+    ));
+    Ok(USAGE)
+}

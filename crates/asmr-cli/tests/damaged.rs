@@ -1,0 +1,110 @@
+//! `verify`, and `decode --recover`: what is left of damaged files.
+
+mod common;
+
+use common::{Folder, RGB, read};
+use serde_json::json;
+
+/// Three networks of ten rows each, with floats and with coded weights; the beginnings of the chunks.
+fn sequence(folder: &Folder, options: &str) -> (Vec<u8>, Vec<usize>) {
+    folder.picture("p.png", 30, 40, RGB);
+    folder
+        .asmr(&format!("encode p.png -o n.asmr --chunk 10 --width 16 --steps 20 --quiet {options}"))
+        .expect(0);
+    folder.asmr("decode n.asmr -o whole.png --quiet").expect(0);
+    let bytes = folder.read("n.asmr");
+    let index = 24 + u32::from_le_bytes(bytes[12..16].try_into().unwrap()) as usize;
+    let chunks = (0..3)
+        .map(|chunk| {
+            let entry = index + 24 * chunk;
+            u64::from_le_bytes(bytes[entry..entry + 8].try_into().unwrap()) as usize
+        })
+        .collect();
+    (bytes, chunks)
+}
+
+/// The rows of a decoded picture equal those of the whole one but for `lost`, which are black.
+fn assert_rows(folder: &Folder, lost: std::ops::Range<usize>) {
+    let (whole, recovered) = (read(&folder.path("whole.png")), read(&folder.path("out.png")));
+    assert_eq!(whole.info(), recovered.info());
+    let values = |signal: &asmr::signal::Signal| match signal.samples() {
+        asmr::signal::Samples::U8(values) => values.clone(),
+        other => panic!("{other:?}"),
+    };
+    let (whole, recovered) = (values(&whole), values(&recovered));
+    for (i, (a, b)) in whole.iter().zip(&recovered).enumerate() {
+        let row = i / 120;
+        assert_eq!(if lost.contains(&row) { 0 } else { *a }, *b, "row {row}");
+    }
+}
+
+#[test]
+fn intact_chunks_are_recovered() {
+    let mut n_cases = 0;
+    for options in ["", "--weights coded"] {
+        let folder = Folder::new();
+        let (bytes, chunks) = sequence(&folder, options);
+        let whole = folder.asmr("verify n.asmr").expect(0);
+        assert!(whole.stdout.contains("n.asmr: whole; 3 networks"), "{whole:#?}");
+        let told = folder.asmr("verify n.asmr --json").expect(0).json();
+        assert_eq!((&told["whole"], &told["lost"], &told["error"]), (&json!(true), &json!([]), &json!(null)));
+        folder.asmr("decode n.asmr -o out.png --recover --quiet").expect(0);
+        assert_rows(&folder, 0..0);
+
+        let mut flipped = bytes.clone();
+        flipped[chunks[1] + 5] ^= 16;
+        let cut = bytes[..bytes.len() - 3].to_vec();
+        for (damaged, lost, what) in [(flipped, 10..20, "damaged"), (cut, 20..30, "cut off")] {
+            folder.write("d.asmr", &damaged);
+            folder
+                .asmr("verify d.asmr")
+                .refuses(2, &["d.asmr", what, "2 of 3 networks are whole", "--recover"]);
+            let told = folder.asmr("verify d.asmr --json").expect(2).json();
+            assert_eq!((&told["whole"], &told["lost"]), (&json!(false), &json!([[lost.start, lost.end]])));
+            folder.asmr("decode d.asmr -o out2.png --quiet").refuses(2, &["d.asmr", what]);
+            assert!(!folder.path("out2.png").exists());
+            let outcome = folder.asmr("decode d.asmr -o out.png --recover --json").expect(1);
+            assert_eq!(outcome.json()["lost"], json!([[lost.start, lost.end]]));
+            assert!(
+                outcome.stderr.contains(&format!("{}..{} are lost", lost.start, lost.end)),
+                "{outcome:#?}"
+            );
+            assert_rows(&folder, lost.clone());
+            // Where nothing that is asked for is lost, nothing is to be said; where all is, there is no output.
+            folder.asmr("decode d.asmr -o part.png --region 0..10,.. --recover --quiet").expect(0);
+            let region = format!("--region {}..{},..", lost.start, lost.end);
+            folder
+                .asmr(&format!("decode d.asmr -o none.png --recover {region}"))
+                .refuses(2, &["d.asmr", what]);
+            assert!(!folder.path("none.png").exists());
+            n_cases += 1;
+        }
+
+        folder.write("d.asmr", &[&bytes[..], b"more"].concat());
+        folder.asmr("verify d.asmr").refuses(2, &["more bytes follow", "3 of 3 networks are whole"]);
+        folder.asmr("decode d.asmr -o out.png --recover --quiet").expect(0);
+        assert_rows(&folder, 0..0);
+        let mut header = bytes.clone();
+        header[60] ^= 1;
+        folder.write("d.asmr", &header);
+        folder.asmr("verify d.asmr").refuses(2, &["d.asmr", "checksum of its header"]);
+        folder.asmr("decode d.asmr -o none.png --recover").refuses(2, &["checksum of its header"]);
+    }
+    assert_eq!(n_cases, 4);
+}
+
+#[test]
+fn a_single_network_is_whole_or_lost() {
+    let folder = Folder::encoded(20, 20, RGB, "4,5;4,5");
+    let outcome = folder.asmr("verify n.asmr").expect(0);
+    assert!(outcome.stdout.contains("whole; 1 network, "), "{outcome:#?}");
+    let mut bytes = folder.read("n.asmr");
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    folder.write("d.asmr", &bytes);
+    folder.asmr("verify d.asmr").refuses(2, &["d.asmr", "damaged"]);
+    folder.asmr("decode d.asmr -o none.png --recover").refuses(2, &["d.asmr", "damaged"]);
+    folder.asmr("verify p.png").refuses(2, &["p.png is a picture"]);
+    folder.asmr("verify missing.asmr").refuses(2, &["cannot read missing.asmr"]);
+    assert!(!folder.path("none.png").exists());
+}
