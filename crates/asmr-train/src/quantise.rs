@@ -91,7 +91,8 @@ pub fn quantise(
             Some((enough, _)) if too_much.is_finite() => (enough * too_much).sqrt(),
             Some(_) => distortion / share.max(0.1),
             // A loss that is not a number is too much as well.
-            None => distortion / share.max(1.2).min(4.0),
+            None if share.is_nan() => distortion / 4.0,
+            None => distortion / share.clamp(1.2, 4.0),
         };
     }
     let (weights, steps) = kept.map_or_else(|| round(&curvatures, params, 0.0), |(_, rounded)| rounded);

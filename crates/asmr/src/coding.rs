@@ -127,10 +127,10 @@ impl TensorSteps {
         if self.rows.is_empty() && self.columns.is_empty() {
             return true;
         }
-        let largest = |grades: &[u8]| u32::from(grades.iter().copied().max().unwrap_or(0));
+        let largest = |grades: &[u8]| grades.iter().copied().max().unwrap_or(0);
+        let coarsest = self.finest.code.checked_add(largest(&self.rows));
         shape == [self.rows.len(), self.columns.len()]
-            && u32::from(self.finest.code) + largest(&self.rows) + largest(&self.columns)
-                <= u32::from(u8::MAX)
+            && coarsest.and_then(|code| code.checked_add(largest(&self.columns))).is_some()
     }
 
     /// The step of each weight in the order of a flat array, for tensors whose last dimension is `n_columns`.
