@@ -72,12 +72,13 @@ const SECTIONS: &[Section] = &[
     },
     Section {
         file: "film-partitions",
-        title: "Partitions of a film: the published one and the planner's",
-        about: "150 × 270 × 480 RGB (the first 150 frames of bikes.mp4, a crop of its middle), width 512, ten levels: as many weights and\n\
-                as many batches of cells an epoch.",
+        title: "Partitions of a film: the published one and others",
+        about: "150 × 270 × 480 RGB (the first 150 frames of bikes.mp4, a crop of its middle), as many weights and\n\
+                as many batches of cells an epoch for each.",
         columns: &[
             text("partition", "partition"),
             text("bases", "bases"),
+            figure("width", "width", 0),
             figure("n_params", "weights", 0),
             figure("ratio_paper", "SIREN's MAC over published count", 1),
             figure("mac_exec", "executed MAC/sample", 0),

@@ -102,9 +102,13 @@ pub(crate) fn seams(root: &Path) -> Result<(), String> {
 /// The published bases of 150 x 270 x 480 samples.
 const PUBLISHED: &str = "5,1,1,5,1,1,3,1,1,2;5,1,3,1,3,1,3,1,2,1;5,3,2,2,1,2,1,2,1,2";
 
-/// A film with the published bases and with the planner's, everything else equal.
+/// As many weights in six levels instead of ten: fewer multiply-adds for each, spent on smaller blocks.
+const SIX_LEVELS: &str = "2,1,5,1,5,3;3,5,1,3,2,3;3,2,4,5,1,4";
+
+/// A film with the published bases and with others, as many weights and all else equal.
 pub(crate) fn film_partitions(root: &Path, steps: &str) -> Result<(), String> {
-    const KEYS: [&str; 7] = ["bases", "n_params", "mac_paper", "ratio_paper", "mac_exec", "steps", "psnr_db"];
+    const KEYS: [&str; 8] =
+        ["width", "bases", "n_params", "mac_paper", "ratio_paper", "mac_exec", "steps", "psnr_db"];
     let bench = Bench::new(root)?;
     // The middle, without loss.
     let film = bench.work.join("film.y4m");
@@ -113,12 +117,16 @@ pub(crate) fn film_partitions(root: &Path, steps: &str) -> Result<(), String> {
     run_command(crop.args(["-vf", "crop=480:270", "-frames:v", "150"]).arg(&film))?;
     let columns = [&["partition"][..], &KEYS, &["batch", "fit_msamples_per_s", "minutes"]].concat();
     let about = format!(
-        "150 x 270 x 480 RGB, the middle of the first 150 frames of bikes.mp4: `asmr encode FILM --width 512 --chunk 150 \
-         --steps {steps}` with `--levels 10` or the published `--bases`, batches of 1/74 of the cells"
+        "150 x 270 x 480 RGB, the middle of the first 150 frames of bikes.mp4: `asmr encode FILM --width W --chunk 150 \
+         --batch 1/74 --steps {steps}` with `--levels 10` or `--bases`"
     );
     let mut rows = Rows::new(root, "film-partitions", &about, &columns);
-    for (name, partition) in [("planner", ["--levels", "10"]), ("published", ["--bases", PUBLISHED])] {
-        let options = ["--width", "512", "--chunk", "150", "--batch", "1/74", "--steps", steps];
+    for (name, partition) in [
+        ("planner, ten levels", ["--levels", "10", "--width", "512"]),
+        ("published", ["--bases", PUBLISHED, "--width", "512"]),
+        ("six levels", ["--bases", SIX_LEVELS, "--width", "724"]),
+    ] {
+        let options = ["--chunk", "150", "--batch", "1/74", "--steps", steps];
         let (minutes, made) = bench.encode(&film, &[&partition[..], &options].concat())?;
         let mut row = vec![name.to_owned()];
         let keys = KEYS.iter().chain(&["batch", "fit_msamples_per_s"]);
