@@ -176,8 +176,8 @@ pub(crate) struct EncodeArgs {
     /// Part of the cells in each step's batch: "full", or a fraction such as 0.25 or 1/4 [default: the preset's]
     #[arg(long, value_name = "full|FRACTION", allow_hyphen_values = true, value_parser = batch)]
     pub(crate) batch: Option<f64>,
-    /// Weight in the fit of samples at the edges of the network's blocks, 0.01 to 100 [default: 1, 2 for long sounds]: 2 to 4 make seams less
-    /// visible or audible, at some cost inside the blocks
+    /// Weight in the fit of samples at the edges of the network's blocks, 0.01 to 100 [default: 1, for long sounds 2]: 2 to 4
+    /// make seams less visible or audible, at some cost inside the blocks
     #[arg(long, value_name = "X", allow_hyphen_values = true, value_parser = seam_weight)]
     pub(crate) seam_weight: Option<f64>,
     /// How weights are stored: 32-bit floats, or rounded and entropy-coded
