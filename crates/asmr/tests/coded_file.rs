@@ -143,16 +143,22 @@ fn weights_that_are_no_multiples_are_not_written() {
     }
 }
 
-/// Chunks of different lengths, left and gone on with.
-#[test]
-fn a_coded_sequence_is_gone_on_with() {
+/// The picture in chunks of five rows, the last of two, with a network for each.
+fn sequence() -> (FileHeader, Vec<(Network, Vec<TensorSteps>)>) {
     let file = picture();
     let network = NetworkConfig {
         partition: Partition::new(&[5, 10], &[vec![1, 5], vec![2, 5]]).unwrap(),
         ..file.network.config().clone()
     };
     let header = FileHeader { chunk_extent: 5, network, ..file.header() };
-    let networks: Vec<_> = (0..3).map(|chunk| quantised(&header.chunk_config(chunk), chunk as u64)).collect();
+    let networks = (0..3).map(|chunk| quantised(&header.chunk_config(chunk), chunk as u64)).collect();
+    (header, networks)
+}
+
+/// Chunks of different lengths, left and gone on with.
+#[test]
+fn a_coded_sequence_is_gone_on_with() {
+    let (header, networks) = sequence();
     let mut writer = AsmrWriter::new(Cursor::new(Vec::new()), header.clone()).unwrap();
     for (network, steps) in &networks[..2] {
         writer.push(network, Some(steps)).unwrap();
@@ -177,14 +183,8 @@ fn a_coded_sequence_is_gone_on_with() {
 /// is wrong.
 #[test]
 fn damage_of_a_sequence_is_where_it_is() {
-    let file = picture();
-    let network = NetworkConfig {
-        partition: Partition::new(&[5, 10], &[vec![1, 5], vec![2, 5]]).unwrap(),
-        ..file.network.config().clone()
-    };
-    let header = FileHeader { chunk_extent: 5, network, ..file.header() };
+    let (header, networks) = sequence();
     let mut writer = AsmrWriter::new(Cursor::new(Vec::new()), header.clone()).unwrap();
-    let networks: Vec<_> = (0..3).map(|chunk| quantised(&header.chunk_config(chunk), chunk as u64)).collect();
     for (network, steps) in &networks {
         writer.push(network, Some(steps)).unwrap();
     }
