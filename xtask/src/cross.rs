@@ -1,5 +1,5 @@
-//! `cargo xtask cross`: the kernels' tests on other architectures, as far as this machine has the tools: `AArch64`
-//! under qemu's user emulation, WebAssembly with 128-bit vectors under node.
+//! `cargo xtask cross`: the kernels' tests, and that of files which must decode alike everywhere, on other architectures, as far as
+//! this machine has the tools: `AArch64` under qemu's user emulation, WebAssembly with 128-bit vectors under node.
 //!
 //! The target's standard library comes with a toolchain that has the target installed; else it is built from its
 //! sources, by cargo's unstable `-Zbuild-std`, with any toolchain here that has them.
@@ -39,7 +39,7 @@ const TARGETS: [Target; 2] = [
             Need::Program("qemu-aarch64", "qemu-user"),
         ],
         needs_to_build: &[],
-        tests: &["--package asmr-kernels --tests"],
+        tests: &["--package asmr-kernels --tests", "--package asmr --test everywhere"],
         settings: |_, _| {
             vec![
                 "linker=\"aarch64-linux-gnu-gcc\"".to_owned(),
@@ -55,7 +55,7 @@ const TARGETS: [Target; 2] = [
             Need::Program("wasm-ld", "lld, or lld-19 or the like"),
             Need::Folder(WASI_LIBRARIES, "wasi-libc"),
         ],
-        tests: &["--package asmr-kernels --tests"],
+        tests: &["--package asmr-kernels --tests", "--package asmr --test everywhere --no-default-features"],
         settings: |root, built| {
             let runner = root.join("xtask/src/wasi.mjs").to_string_lossy().into_owned();
             let mut flags = vec!["-Ctarget-feature=+simd128".to_owned()];

@@ -67,7 +67,8 @@ impl Bench {
     fn encode(&self, input: &Path, options: &[&str]) -> Result<(f64, String), String> {
         let file = self.work.join("signal.asmr");
         let mut encode = Command::new(&self.asmr);
-        encode.arg("encode").arg(input).args(options).args(["--json", "--quiet", "-o"]).arg(&file);
+        encode.arg("encode").arg(input).args(options);
+        encode.args(["--weights", "f32", "--json", "--quiet", "-o"]).arg(&file);
         let start = Instant::now();
         let made = run_command(&mut encode)?;
         Ok((start.elapsed().as_secs_f64() / 60.0, made))
@@ -85,7 +86,7 @@ pub(crate) fn seams(root: &Path) -> Result<(), String> {
     const KEYS: [&str; 6] = ["psnr_db", "seam_db", "lsd_db", "ssim", "psnr_db_worst", "max_abs_error"];
     let bench = Bench::new(root)?;
     let columns = [&["signal", "options", "seam_weight"][..], &KEYS].concat();
-    let about = "`asmr encode SIGNAL OPTIONS --seam-weight W`";
+    let about = "`asmr encode SIGNAL OPTIONS --weights f32 --seam-weight W`";
     let mut rows = Rows::new(root, "seams", about, &columns);
     for (name, below, options) in SEAM_SIGNALS {
         for weight in SEAM_WEIGHTS {
@@ -117,7 +118,7 @@ pub(crate) fn film_partitions(root: &Path, steps: &str) -> Result<(), String> {
     run_command(crop.args(["-vf", "crop=480:270", "-frames:v", "150"]).arg(&film))?;
     let columns = [&["partition"][..], &KEYS, &["batch", "fit_msamples_per_s", "minutes"]].concat();
     let about = format!(
-        "150 x 270 x 480 RGB, the middle of the first 150 frames of bikes.mp4: `asmr encode FILM --width W --chunk 150 \
+        "150 x 270 x 480 RGB, the middle of the first 150 frames of bikes.mp4: `asmr encode FILM --weights f32 --width W --chunk 150 \
          --batch 1/74 --steps {steps}` with `--levels 10` or `--bases`"
     );
     let mut rows = Rows::new(root, "film-partitions", &about, &columns);
@@ -148,11 +149,12 @@ pub(crate) fn kills(root: &Path) -> Result<(), String> {
     let (input, file) = (bench.data.join("megapixel/shadedrelief.jpg"), bench.work.join("killed.asmr"));
     let encode = || {
         let mut encode = Command::new(&bench.asmr);
-        encode.arg("encode").arg(&input).args(["--resume", "--checkpoint", "5s", "--json", "--quiet", "-o"]);
+        encode.arg("encode").arg(&input).args(["--resume", "--checkpoint", "5s", "--weights", "f32"]);
+        encode.args(["--json", "--quiet", "-o"]);
         encode.arg(&file).stdout(Stdio::piped()).stderr(Stdio::piped());
         encode
     };
-    let about = "shadedrelief.jpg, `asmr encode --resume --checkpoint 5s` ended by SIGKILL after a random time, again and again, \
+    let about = "shadedrelief.jpg, `asmr encode --resume --checkpoint 5s --weights f32` ended by SIGKILL after a random time, again and again, \
                  then left to end";
     let mut rows =
         Rows::new(root, "kills", about, &["run", "seconds", "ended", "output", "steps", "psnr_db", "bytes"]);

@@ -23,8 +23,8 @@ use crate::error::{OK, USAGE, say};
 use crate::files::{has_extension, is_picture_name};
 use crate::report::{print, quote};
 use crate::values::{
-    Bases, Distances, Extents, FrameBounds, Ranges, bases, batch, frames, loss, mac, omega_0, psnr, rate,
-    region, sample_type, seam_weight, seconds, seed, shape, spacing, steps, time, whole,
+    Bases, Distances, Extents, FrameBounds, Ranges, bases, batch, bpp, bytes, frames, loss, mac, omega_0,
+    psnr, rate, region, sample_type, seam_weight, seconds, seed, shape, spacing, steps, time, whole,
 };
 
 /// The most threads that can be asked for.
@@ -51,7 +51,9 @@ Examples:
   asmr encode ct.raw --shape 108,256,256 --dtype i16 --spacing 1.5,0.957,0.957
   asmr encode bunny.obj --resolution 128 --field distance
   asmr encode photo.jpg --preset best --levels 5 --width 192 --seed 7
-  asmr encode photo.jpg --psnr 38                     stops as soon as 38 dB are reached
+  asmr encode photo.jpg --bytes 40k                   the best quality in 40,000 bytes
+  asmr encode photo.jpg --psnr 34                     the smallest file with 34 dB
+  asmr encode photo.jpg --psnr 34 --width 256         stops as soon as 34 dB are reached
   asmr encode photo.jpg --time 20s                    the best quality within 20 seconds of fitting
   asmr encode photo.jpg --mac 1000                    a network that executes at most 1000 MAC/sample
   asmr encode photo.jpg --bases \"4,4,4,8;4,4,6,8\" --width 256 --preset paper --steps 1000 --lr 1e-3
@@ -180,13 +182,21 @@ pub(crate) struct EncodeArgs {
     /// make seams less visible or audible, at some cost inside the blocks
     #[arg(long, value_name = "X", allow_hyphen_values = true, value_parser = seam_weight)]
     pub(crate) seam_weight: Option<f64>,
-    /// How weights are stored: 32-bit floats, or rounded and entropy-coded
-    #[arg(long, value_enum, default_value_t = WeightsName::F32)]
-    pub(crate) weights: WeightsName,
-    /// By how many dB of PSNR rounding the weights may lower the quality, above 0 and at most 20 (--weights coded) [default: 0.1]
+    /// How weights are stored: 32-bit floats, or rounded and entropy-coded [default: coded]
+    #[arg(long, value_enum)]
+    pub(crate) weights: Option<WeightsName>,
+    /// By how many dB of PSNR rounding the weights may lower the quality, above 0 and at most 20 [default: 0.1]
     #[arg(long, value_name = "DB", allow_hyphen_values = true, value_parser = loss)]
     pub(crate) loss: Option<f64>,
-    /// Stop as soon as the decoded picture reaches this PSNR; missing it gives exit code 1
+    /// The size of the file: at most this, and about that, as in 40k (40,000 bytes), 1.5M or 64KiB; the width follows from it
+    /// unless given
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true, value_parser = bytes)]
+    pub(crate) bytes: Option<u64>,
+    /// The size of the file in bits per sample (pixel), at most and about; as --bytes
+    #[arg(long, value_name = "BITS", allow_hyphen_values = true, value_parser = bpp, conflicts_with = "bytes")]
+    pub(crate) bpp: Option<f64>,
+    /// The quality of the decoded signal: the smallest network that reaches this PSNR is searched; with --width, --bases, --mac,
+    /// --time or --weights f32, and for signals of more than 2^21 samples, that network's fit stops as soon as it does. Missing it gives exit code 1
     #[arg(long, value_name = "DB", allow_hyphen_values = true, value_parser = psnr)]
     pub(crate) psnr: Option<f64>,
     /// Fit for this long, as in 500ms, 20s, 5m or 1h; without --steps, steps are as many as fit in, and a short
@@ -483,7 +493,7 @@ fn wrong_call(error: &clap::Error) -> String {
 }
 
 fn verb_named(word: &OsString) -> Option<String> {
-    let verbs = ["encode", "decode", "info", "eval", "import", "export"];
+    let verbs = ["encode", "decode", "info", "verify", "eval", "import", "export"];
     verbs.iter().find(|verb| word == *verb).map(|verb| (*verb).to_owned())
 }
 
@@ -509,7 +519,7 @@ fn unknown_verb(word: &str, error: &clap::Error) -> String {
         _ => String::new(),
     };
     format!(
-        "'{word}' is not a command{similar}; commands are encode, decode, info, eval, import and export; see: asmr --help"
+        "'{word}' is not a command{similar}; commands are encode, decode, info, verify, eval, import and export; see: asmr --help"
     )
 }
 

@@ -22,7 +22,8 @@ use asmr_media::{
 use asmr_train::budget::width_for_time;
 use asmr_train::config::{FitConfig, Preset};
 use asmr_train::fit::{Control, Ending, Fit, FitError, Fitted};
-use asmr_train::quantise::quantise;
+use asmr_train::measure::decoded_psnr_db;
+use asmr_train::quantise::{quantise, quantise_to_size};
 use serde::Serialize;
 
 use crate::args::{Common, EncodeArgs, PartArgs, WeightsName};
@@ -37,6 +38,7 @@ use crate::report::{
     print, print_json, quote, rate_bpp, thousands,
 };
 use crate::resume::{self, Kept};
+use crate::target::{self, Search};
 use crate::values::{Bases, Distances, Extents, FrameBounds};
 
 /// Steps of a fit that a time limit ends.
@@ -74,6 +76,7 @@ struct EncodeReport<'a> {
     fit_msamples_per_s: f64,
     ending: &'static str,
     recoveries: u32,
+    target_bytes: Option<u64>,
     target_psnr_db: Option<f64>,
     missed_db: Option<f64>,
     fit: &'a FitConfig,
@@ -98,8 +101,11 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
     let info = reader.info().clone();
     let chunk_extent = args.chunk.unwrap_or_else(|| chunk_extent(&info)).min(info.extents[0]);
     let n_chunks = info.extents[0].div_ceil(chunk_extent) as u32;
-    let mut network = choose_network(args, &info.slices(chunk_extent))?;
-    if n_chunks > 1 && is_width_open(args) {
+    let size = target::size(args, &info);
+    let chunk_info = info.slices(chunk_extent);
+    let room = size.map_or(Room::Default, |size| Room::Weights(target::max_params(size, n_chunks)));
+    let mut network = choose_network(args, &chunk_info, room)?;
+    if size.is_none() && n_chunks > 1 && is_width_open(args) {
         // Chunks share the work of a fit, and a wide network would see too little of its own.
         network.width = network.width.min(DEFAULT_WIDTH);
     }
@@ -121,13 +127,20 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
         signal: info.clone(),
         chunk_extent,
         network,
-        encoding: args.weights.into(),
+        encoding: encoding(args),
         fit: Some(record(&config, &output)?),
     };
-    header.validate().map_err(|error| {
-        Failure::usage(format!("{} cannot be made: {}", output.display(), files::file_error(&error)))
-    })?;
+    header.validate().map_err(|error| files::unmakeable(&output, &error))?;
     check_storable(&header, &output)?;
+    if let Some(size) = size {
+        target::check_room(&header, size, &output)?;
+    }
+    let is_searched = target::searches_width(args, &header);
+    if is_searched && args.resume {
+        return Err(Failure::usage(
+            "--resume goes on with one fit, and --psnr alone makes several, of networks of different widths; give the --width that is to be gone on with, or leave --resume out",
+        ));
+    }
 
     let time = chunk_time.map(|time| time.saturating_sub(trial_time).max(time / 2));
     let mut job = Job {
@@ -136,6 +149,8 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
         config,
         header,
         time,
+        size,
+        is_searched,
         output: &output,
         kept: Cell::new(false),
         visited: Cell::new((0, 0.0)),
@@ -172,6 +187,7 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
         fit_msamples_per_s,
         ending: ending_name(done.ending),
         recoveries: done.recoveries,
+        target_bytes: size,
         target_psnr_db: args.psnr,
         missed_db,
         fit: &config,
@@ -226,6 +242,10 @@ struct Job<'a> {
     header: FileHeader,
     /// For each chunk.
     time: Option<Duration>,
+    /// The most bytes of the file.
+    size: Option<u64>,
+    /// Whether the width is searched that reaches the PSNR.
+    is_searched: bool,
     output: &'a Path,
     /// Whether the state was kept on the disk, by this run or by the one that it goes on from.
     kept: Cell<bool>,
@@ -269,9 +289,12 @@ impl Job<'_> {
     fn single(&mut self, reader: &mut dyn SliceReader, kept: Option<Kept>) -> Result<Option<Done>, Failure> {
         // Beside the output there is room for it, or none for the output either.
         let source = hold(reader, HELD_BYTES, None)?;
-        let network = self.header.chunk_config(0);
         let checkpoint = kept.and_then(|kept| kept.checkpoint);
-        let mut fitted = self.fit(&source, &network, "", checkpoint, &[])?;
+        let (mut fitted, psnr_db) = if self.is_searched {
+            self.search(&source)?
+        } else {
+            (self.fit(&source, &self.header.chunk_config(0), "", checkpoint, &[])?, None)
+        };
         if fitted.ending == Ending::Stopped && fitted.steps == 0 {
             return Ok(None);
         }
@@ -280,7 +303,10 @@ impl Job<'_> {
             self.config.steps = fitted.steps.max(1);
             self.header.fit = Some(record(&self.config, self.output)?);
         }
-        let steps = self.quantise(&mut fitted, &source)?;
+        // What is above the target may be lost by rounding.
+        let spare = psnr_db.zip(self.args.psnr).map(|(psnr_db, target)| psnr_db - target);
+        let room = self.room(0, 0)?;
+        let steps = self.quantise(&mut fitted, &source, spare.filter(|&db| db > 0.0), room)?;
         let done = Done::of(std::slice::from_ref(&fitted));
         let file = AsmrFile {
             signal: self.header.signal.clone(),
@@ -322,7 +348,8 @@ impl Job<'_> {
             let mut fitted = self.fit(&signal, &network, &label, checkpoint.take(), &written)?;
             let stopped = fitted.ending == Ending::Stopped;
             if !(stopped && fitted.steps == 0) {
-                let steps = self.quantise(&mut fitted, &signal)?;
+                let used = written.iter().map(|chunk| chunk.n_bytes).sum();
+                let steps = self.quantise(&mut fitted, &signal, None, self.room(chunk, used)?)?;
                 part.push(&fitted.network, steps.as_deref())?;
                 all.push(fitted);
             }
@@ -347,18 +374,86 @@ impl Job<'_> {
         Ok(Some(Done::of(&all)))
     }
 
-    /// Rounds a fitted network's weights, if they are to be coded, and gives the steps.
+    /// Bytes for the code of a chunk's weights when those before it take `used`.
+    fn room(&self, chunk: usize, used: u64) -> Result<Option<u64>, Failure> {
+        let Some(size) = self.size else { return Ok(None) };
+        let before = self.header.n_bytes().map_err(|error| files::unmakeable(self.output, &error))?;
+        Ok(Some(size.saturating_sub(before + used) / (self.header.n_chunks() - chunk) as u64))
+    }
+
+    /// Rounds a fitted network's weights, if they are to be coded, and gives the steps: to `room` bytes, or so that the loss is
+    /// what was asked for, or `spare` dB.
     fn quantise(
         &self,
         fitted: &mut Fitted,
         source: &dyn Source,
+        spare: Option<f64>,
+        room: Option<u64>,
     ) -> Result<Option<Vec<TensorSteps>>, Failure> {
-        let Some(loss_db) = self.loss_db() else { return Ok(None) };
+        let Some(mut loss_db) = self.loss_db() else { return Ok(None) };
         let (batch, seed) = (self.config.batch, self.config.seed);
-        let (network, steps) = quantise(&fitted.network, source, batch, seed, loss_db)
-            .map_err(|error| Failure::usage(error.to_string()))?;
-        fitted.network = network;
-        Ok(Some(steps))
+        let failed = |error: FitError| Failure::usage(error.to_string());
+        if let Some(room) = room {
+            let rounded = quantise_to_size(&fitted.network, source, batch, seed, room).map_err(failed)?;
+            let (network, steps) = rounded.ok_or_else(|| {
+                Failure::failed(format!(
+                    "the {} weights of a network of width {} cannot be rounded to {room} bytes; give more --bytes, or less --width",
+                    thousands(fitted.network.params().len() as u64),
+                    fitted.network.config().width
+                ))
+            })?;
+            fitted.network = network;
+            return Ok(Some(steps));
+        }
+        loss_db = self.args.loss.or(spare).unwrap_or(loss_db);
+        loop {
+            let (network, steps) = quantise(&fitted.network, source, batch, seed, loss_db).map_err(failed)?;
+            // The loss is one of values as the network gives them; the target is one of values as they are stored.
+            if let Some(target) = self.args.psnr.filter(|_| loss_db > target::LEAST_LOSS_DB) {
+                let excess = decoded_psnr_db(&network, source).map_err(failed)? - target;
+                let reached = decoded_psnr_db(&fitted.network, source).map_err(failed)? >= target;
+                if excess < 0.0 && reached {
+                    loss_db = (0.9 * (loss_db + excess)).max(target::LEAST_LOSS_DB);
+                    continue;
+                }
+            }
+            fitted.network = network;
+            return Ok(Some(steps));
+        }
+    }
+
+    /// Fits networks of different widths until one has the wanted PSNR and little more: the last one kept, with its PSNR.
+    fn search(&mut self, source: &dyn Source) -> Result<(Fitted, Option<f64>), Failure> {
+        let target = self.args.psnr.unwrap_or_default();
+        let info = self.header.signal.clone();
+        let mut search = Search::new(target, &self.header.network);
+        let mut best: Option<(Fitted, f64, FitConfig, FileHeader)> = None;
+        let mut elapsed_s = 0.0;
+        while let Some(width) = search.next_width() {
+            let network = choose_network(self.args, &info, Room::Width(width))?;
+            self.config = fit_config(self.args, &network, 1)?;
+            self.header.fit = Some(record(&self.config, self.output)?);
+            self.header.network = network.clone();
+            let fitted = self.fit(source, &network, &format!("{}: ", search.what()), None, &[])?;
+            elapsed_s += fitted.elapsed_s;
+            let psnr_db = decoded_psnr_db(&fitted.network, source)
+                .map_err(|error| Failure::usage(error.to_string()))?;
+            let stopped = fitted.ending == Ending::Stopped;
+            if search.tried(width, psnr_db) || best.is_none() {
+                best = Some((fitted, psnr_db, self.config.clone(), self.header.clone()));
+            }
+            if stopped {
+                if let Some((fitted, ..)) = &mut best {
+                    fitted.ending = Ending::Stopped;
+                }
+                break;
+            }
+        }
+        let (mut fitted, psnr_db, config, header) =
+            best.ok_or_else(|| Failure::usage("no network fits this signal".to_owned()))?;
+        (self.config, self.header) = (config, header);
+        fitted.elapsed_s = elapsed_s;
+        Ok((fitted, Some(psnr_db)))
     }
 
     /// What rounding the weights may cost, where they are rounded.
@@ -368,7 +463,8 @@ impl Job<'_> {
 
     /// The PSNR at which a fit ends: what is asked for, and what rounding will cost.
     fn fit_target(&self) -> Option<f64> {
-        self.args.psnr.map(|psnr| psnr + self.loss_db().unwrap_or(0.0))
+        let target = self.args.psnr.filter(|_| !self.is_searched)?;
+        Some(target + self.loss_db().unwrap_or(0.0))
     }
 
     /// Whether there is a state on the disk that belongs to this run.
@@ -468,9 +564,20 @@ fn measure(args: &EncodeArgs, output: &Path) -> Result<(QualityReport, FileHeade
 
 /// Refuses options that contradict each other.
 fn check_options(args: &EncodeArgs) -> Result<(), Failure> {
-    if args.loss.is_some() && args.weights == WeightsName::F32 {
+    let is_sized = args.bytes.is_some() || args.bpp.is_some();
+    if args.weights == Some(WeightsName::F32) && (args.loss.is_some() || is_sized) {
+        let (option, says) = if is_sized {
+            ("--bytes and --bpp say", "how small the file is to be")
+        } else {
+            ("--loss says", "what rounding the weights may cost")
+        };
+        return Err(Failure::usage(format!(
+            "{option} {says}, and --weights f32 rounds none; leave one of them out"
+        )));
+    }
+    if is_sized && (args.loss.is_some() || args.psnr.is_some()) {
         return Err(Failure::usage(
-            "--loss says what rounding the weights may cost, and --weights f32 rounds none; give --weights coded, or leave --loss out",
+            "--bytes and --bpp leave the quality open, and --psnr and --loss the size; leave one of them out",
         ));
     }
     let Some(Bases(bases)) = &args.bases else { return Ok(()) };
@@ -506,6 +613,11 @@ fn check_name(output: &Path) -> Result<(), Failure> {
     )))
 }
 
+/// How weights are stored.
+fn encoding(args: &EncodeArgs) -> Encoding {
+    args.weights.unwrap_or(WeightsName::Coded).into()
+}
+
 /// Whether nothing says or implies a width.
 fn is_width_open(args: &EncodeArgs) -> bool {
     args.width.is_none() && args.mac.is_none() && Preset::from(args.preset) != Preset::Paper
@@ -516,13 +628,28 @@ fn leaves_width_open(args: &EncodeArgs) -> bool {
     is_width_open(args) && args.bases.is_none() && args.steps.is_none()
 }
 
+/// How wide a network may be where nothing says its width.
+#[derive(Clone, Copy, Debug)]
+enum Room {
+    /// As the planner likes it.
+    Default,
+    /// So wide.
+    Width(usize),
+    /// As wide as so many weights allow.
+    Weights(u64),
+}
+
 /// Bases and width: those given, the planner's for the rest.
-fn choose_network(args: &EncodeArgs, info: &SignalInfo) -> Result<NetworkConfig, Failure> {
+fn choose_network(args: &EncodeArgs, info: &SignalInfo, room: Room) -> Result<NetworkConfig, Failure> {
     let paper = (Preset::from(args.preset) == Preset::Paper).then(|| published(info));
     let mut request = PlanRequest {
         levels: args.levels.or(paper.map(|paper| paper.levels)),
-        width: args.width.or(paper.filter(|_| args.mac.is_none()).map(|paper| paper.width)),
+        width: args.width.or(paper.filter(|_| args.mac.is_none()).map(|paper| paper.width)).or(match room {
+            Room::Width(width) => Some(width),
+            Room::Default | Room::Weights(_) => None,
+        }),
         mac_budget: args.mac,
+        max_params: if let Room::Weights(n) = room { Some(n) } else { None },
         modulator: args.modulator.into(),
         omega_0: args.omega_0,
         ..PlanRequest::new(&info.extents, info.channels)
@@ -573,9 +700,7 @@ fn fit_config(args: &EncodeArgs, network: &NetworkConfig, n_chunks: u32) -> Resu
 }
 
 fn record(config: &FitConfig, output: &Path) -> Result<FitRecord, Failure> {
-    FitRecord::from_serialize(config).map_err(|error| {
-        Failure::usage(format!("{} cannot be made: {}", output.display(), files::file_error(&error)))
-    })
+    FitRecord::from_serialize(config).map_err(|error| files::unmakeable(output, &error))
 }
 
 /// Finds out before the fit whether its result can be written and read back.

@@ -213,7 +213,12 @@ pub(crate) fn checked_bytes(file: &AsmrFile, path: &Path) -> Result<(Vec<u8>, As
             let back = AsmrFile::read_from_bytes(&bytes, &Limits::default())?;
             Ok((bytes, back))
         })
-        .map_err(|error| Failure::usage(format!("{} cannot be made: {}", path.display(), file_error(&error))))
+        .map_err(|error| unmakeable(path, &error))
+}
+
+/// Content that no file can hold.
+pub(crate) fn unmakeable(path: &Path, error: &FileError) -> Failure {
+    Failure::usage(format!("{} cannot be made: {}", path.display(), file_error(error)))
 }
 
 /// Decodes into the given type.

@@ -19,6 +19,7 @@ mod progress;
 mod quality;
 mod report;
 mod resume;
+mod target;
 mod values;
 mod verify;
 

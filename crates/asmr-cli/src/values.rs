@@ -88,6 +88,27 @@ pub(crate) fn psnr(text: &str) -> Result<f64, String> {
     number(text, "a number above 0 and at most 200, in dB", |x| x > 0.0 && x <= 200.0)
 }
 
+/// A size in bytes; a thousand is a thousand.
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
+    let range = "a size above 0, in bytes or with k, M, KiB or MiB, as in 40k";
+    let text = text.trim();
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (value, unit) = text.split_at_checked(split).ok_or_else(|| format!("it must be {range}"))?;
+    let factor = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "k" | "kb" => 1e3,
+        "m" | "mb" => 1e6,
+        "kib" => 1024.0,
+        "mib" => 1_048_576.0,
+        _ => return Err(format!("it must be {range}")),
+    };
+    number(value, range, |x| x * factor >= 1.0 && x * factor <= 1e15).map(|x| (x * factor) as u64)
+}
+
+pub(crate) fn bpp(text: &str) -> Result<f64, String> {
+    number(text, "a number of bits per sample above 0 and at most 4096", |x| x > 0.0 && x <= 4096.0)
+}
+
 pub(crate) fn seam_weight(text: &str) -> Result<f64, String> {
     number(text, "a number, 0.01 to 100", |x| (0.01..=100.0).contains(&x))
 }
@@ -214,6 +235,25 @@ mod tests {
             ["", "s", "20", "-1s", "0s", "nans", "infs", "1001h", "1e400h", "20 parsecs", "é", "é1s", "1é"];
         for text in refused {
             assert!(time(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        let accepted = [
+            ("40k", 40_000),
+            ("40kB", 40_000),
+            ("1.5M", 1_500_000),
+            ("64KiB", 65_536),
+            ("1MiB", 1_048_576),
+            ("123", 123),
+            ("7 b", 7),
+        ];
+        for (text, n) in accepted {
+            assert_eq!(bytes(text), Ok(n), "{text}");
+        }
+        for text in ["", "k", "0", "-1k", "0.5", "1e99", "nan", "inf", "4 parsecs", "é", "1é", "1 k k"] {
+            assert!(bytes(text).is_err(), "{text}");
         }
     }
 

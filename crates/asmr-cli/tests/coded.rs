@@ -20,10 +20,10 @@ fn coded_weights_are_a_fraction_of_the_bytes() {
         let line = format!("encode p.png -o n.asmr --width 32 --steps 300 --json --quiet {options}");
         folder.asmr(&line).expect(0).json()
     };
-    let floats = call("");
+    let floats = call("--weights f32");
     let mut n_cases = 0;
     for (loss, least, most) in [("0.05", 0.005, 0.1), ("0.1", 0.01, 0.2), ("1", 0.2, 1.6)] {
-        let coded = call(&format!("--weights coded --loss {loss}"));
+        let coded = call(&format!("--loss {loss}"));
         assert_eq!(coded["steps"], floats["steps"], "the same fit");
         let lost = number(&floats, "psnr_db") - number(&coded, "psnr_db");
         assert!((least..most).contains(&lost), "--loss {loss} lost {lost} dB");
@@ -38,8 +38,7 @@ fn coded_weights_are_a_fraction_of_the_bytes() {
     }
     assert_eq!(n_cases, 3);
     // A target is met with what rounding costs.
-    let line =
-        "encode p.png -o n.asmr --width 48 --steps 3000 --psnr 30 --weights coded --loss 0.3 --json --quiet";
+    let line = "encode p.png -o n.asmr --width 48 --steps 3000 --psnr 30 --loss 0.3 --json --quiet";
     assert!(number(&folder.asmr(line).expect(0).json(), "psnr_db") >= 30.0);
 }
 
@@ -47,11 +46,9 @@ fn coded_weights_are_a_fraction_of_the_bytes() {
 fn wrong_losses_are_refused() {
     let folder = Folder::new();
     folder.picture("p.png", 16, 16, GREY);
-    folder.asmr("encode p.png --loss 0.1").refuses(2, &["--loss", "--weights coded"]);
+    folder.asmr("encode p.png --weights f32 --loss 0.1").refuses(2, &["--loss", "--weights f32"]);
     for loss in ["0", "-1", "21", "nan", "x"] {
-        folder
-            .asmr(&format!("encode p.png --weights coded --loss {loss}"))
-            .refuses(2, &["--loss", "above 0 and at most 20"]);
+        folder.asmr(&format!("encode p.png --loss {loss}")).refuses(2, &["--loss", "above 0 and at most 20"]);
     }
     assert_eq!(folder.names(), ["p.png"]);
 }
@@ -82,13 +79,13 @@ fn the_reader_in_python_agrees() {
     folder.picture("grey.png", 33, 35, GREY);
     let mut n_cases = 0;
     for options in [
-        "rgb.png",
+        "rgb.png --weights f32",
         "rgb.png --weights coded",
         "grey.png --weights coded --modulator table --loss 1",
-        "grey.png --modulator nonlinear",
+        "grey.png --weights f32 --modulator nonlinear",
         "grey.png --weights coded --modulator nonlinear --loss 3",
         "rgb.png --weights coded --chunk 12",
-        "rgb.png --chunk 7",
+        "rgb.png --weights f32 --chunk 7",
         "rgb.png --weights coded --levels 5 --width 20",
     ] {
         folder.asmr(&format!("encode {options} -o n.asmr --steps 60 --quiet")).expect(0);
@@ -145,4 +142,69 @@ fn the_reader_in_python_refuses_damage() {
         }
     }
     assert_eq!(n_cases, 14);
+}
+
+/// Sizes are met from below, and nearly used up; qualities by a file smaller than a wider network's.
+#[test]
+fn targets_are_met() {
+    let folder = Folder::new();
+    folder.picture("p.png", 96, 120, RGB);
+    let wave = |i: u32| ((f64::from(i) * 0.01).sin() * 9000.0) as i16;
+    let sound: Vec<u8> = (0..20_000).flat_map(|i| wave(i).to_le_bytes()).collect();
+    folder.write("s.raw", &sound);
+    let mut n_cases = 0;
+    for (input, options, size) in [
+        ("p.png", "--bytes 2500", 2500),
+        ("p.png", "--bytes 6k", 6000),
+        ("p.png", "--bpp 2", 2 * 96 * 120 / 8),
+        ("p.png", "--bytes 4k --chunk 50", 4000),
+        ("p.png", "--bytes 1500 --width 20 --levels 3", 1500),
+        ("s.raw --shape 20000 --dtype i16", "--bytes 1500", 1500),
+    ] {
+        let line = format!("encode {input} -o n.asmr --steps 60 --json --quiet {options}");
+        let made = folder.asmr(&line).expect(0).json();
+        let bytes = folder.read("n.asmr").len();
+        assert_eq!(made["target_bytes"], size, "{options}");
+        assert_eq!(made["bytes"], bytes, "{options}");
+        assert!(bytes <= size && bytes * 100 >= size * 93, "{options}: {bytes} bytes");
+        n_cases += 1;
+    }
+    for target in [24.0, 32.0] {
+        let line = format!("encode p.png -o n.asmr --steps 300 --json --quiet --psnr {target}");
+        let made = folder.asmr(&line).expect(0).json();
+        let (psnr_db, bytes) = (number(&made, "psnr_db"), number(&made, "bytes"));
+        assert!((target..target + 0.6).contains(&psnr_db), "{target} dB: {psnr_db}");
+        let wide = format!("encode p.png -o w.asmr --steps 300 --width 64 --json --quiet --psnr {target}");
+        assert!(bytes < number(&folder.asmr(&wide).expect(0).json(), "bytes"), "{target} dB");
+        n_cases += 1;
+    }
+    assert_eq!(n_cases, 8);
+    // One that no network of this picture reaches: the best is there, and how much is missing is said.
+    let outcome = folder.asmr("encode p.png -o n.asmr --steps 20 --json --quiet --psnr 90").expect(1);
+    assert!(outcome.stderr.contains("was missed by"), "{outcome:#?}");
+    assert!(number(&outcome.json(), "missed_db") > 1.0);
+}
+
+#[test]
+fn targets_that_contradict_are_refused() {
+    let folder = Folder::new();
+    folder.picture("p.png", 16, 16, GREY);
+    let mut n_cases = 0;
+    for (options, words) in [
+        ("--bytes 0", &["--bytes", "above 0"][..]),
+        ("--bytes x", &["--bytes", "as in 40k"]),
+        ("--bpp -1", &["--bpp", "above 0"]),
+        ("--bytes 2k --bpp 1", &["--bytes", "--bpp"]),
+        ("--bytes 2k --psnr 30", &["--bytes", "--psnr"]),
+        ("--bytes 2k --loss 1", &["--bytes", "--loss"]),
+        ("--bytes 2k --weights f32", &["--bytes", "--weights f32"]),
+        ("--bytes 300", &["300 bytes is too small", "ask for"]),
+        ("--bytes 1k --width 128", &["1000 bytes is too small", "less --width"]),
+        ("--psnr 30 --resume", &["--resume", "--width"]),
+    ] {
+        folder.asmr(&format!("encode p.png {options}")).refuses(2, words);
+        n_cases += 1;
+    }
+    assert_eq!(n_cases, 10);
+    assert_eq!(folder.names(), ["p.png"]);
 }

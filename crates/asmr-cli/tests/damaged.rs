@@ -41,7 +41,7 @@ fn assert_rows(folder: &Folder, lost: std::ops::Range<usize>) {
 #[test]
 fn intact_chunks_are_recovered() {
     let mut n_cases = 0;
-    for options in ["", "--weights coded"] {
+    for options in ["--weights f32", "--weights coded"] {
         let folder = Folder::new();
         let (bytes, chunks) = sequence(&folder, options);
         let whole = folder.asmr("verify n.asmr").expect(0);

@@ -424,7 +424,7 @@ impl<'s> Fit<'s> {
         {
             // Rounding costs a little, clamping gains a little: only a decode decides.
             for candidate in [&state.average, &state.params] {
-                if decoded_psnr_db(&self.network, candidate, self.signal)? >= target {
+                if decoded_psnr_db(&with(&self.network, candidate)?, self.signal)? >= target {
                     state.best.copy_from_slice(candidate);
                     state.ended = Some(Ending::TargetReached);
                     return Ok(state.ended);
@@ -457,10 +457,10 @@ impl<'s> Fit<'s> {
         // Neither the last update nor the average has been measured yet, and the best of a batched fit only on batches:
         // whichever decodes best is kept, the most averaged where they are equal.
         if ending != Ending::TargetReached && (state.step > 0 || state.sampler.n_batches() > 1) {
-            let mut kept_db = decoded_psnr_db(&self.network, best, self.signal)?;
+            let mut kept_db = decoded_psnr_db(&with(&self.network, best)?, self.signal)?;
             for candidate in [&state.params, &state.average] {
                 if candidate.iter().all(|w| w.is_finite()) {
-                    let psnr_db = decoded_psnr_db(&self.network, candidate, self.signal)?;
+                    let psnr_db = decoded_psnr_db(&with(&self.network, candidate)?, self.signal)?;
                     if psnr_db >= kept_db {
                         kept_db = psnr_db;
                         best = candidate;
@@ -471,7 +471,7 @@ impl<'s> Fit<'s> {
         let mut step_times: Vec<f64> = self.step_times.iter().copied().collect();
         step_times.sort_by(f64::total_cmp);
         Ok(Fitted {
-            network: Network::new(self.network.clone(), best.clone())?,
+            network: with(&self.network, best)?,
             steps: state.step,
             step_ms: step_times.get(step_times.len() / 2).copied().unwrap_or(0.0),
             elapsed_s: self.elapsed_s(),
@@ -506,6 +506,11 @@ pub fn fit(
     let mut fit = Fit::new(signal, network, config)?;
     let ending = fit.run(control, events)?;
     fit.finish(ending)
+}
+
+/// A network of these weights.
+fn with(config: &NetworkConfig, params: &[f32]) -> Result<Network, FitError> {
+    Ok(Network::new(config.clone(), params.to_vec())?)
 }
 
 /// Shortens a gradient to `longest` if it is longer; 0 leaves all as they are.

@@ -11,7 +11,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod fit;
 pub mod gradient;
-mod measure;
+pub mod measure;
 pub mod optimiser;
 pub mod quantise;
 pub mod rounding;

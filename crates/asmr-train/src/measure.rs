@@ -1,7 +1,7 @@
 //! What a fit finds out about its signal by passes over all of it.
 
 use asmr::inference::{Decoder, Request};
-use asmr::network::{Network, NetworkConfig};
+use asmr::network::Network;
 use asmr::signal::{SignalInfo, Source};
 use asmr::walk::Region;
 
@@ -50,13 +50,15 @@ pub(crate) fn peak_gain_db(info: &SignalInfo) -> f64 {
 }
 
 /// PSNR in dB of the decoded signal (clamped and rounded as a decode is stored); infinite when exact.
-pub(crate) fn decoded_psnr_db(
-    config: &NetworkConfig,
-    params: &[f32],
-    signal: &dyn Source,
-) -> Result<f64, FitError> {
-    let network = Network::new(config.clone(), params.to_vec())?;
-    let decoder = Decoder::new(&network);
+///
+/// # Errors
+/// [`FitError::Read`] when the signal cannot be read.
+///
+/// # Panics
+/// When the signal has other extents or channels than the network.
+pub fn decoded_psnr_db(network: &Network, signal: &dyn Source) -> Result<f64, FitError> {
+    let config = network.config();
+    let decoder = Decoder::new(network);
     let info = signal.info();
     let (mut decoded, mut stored) = (Vec::new(), Vec::new());
     let (mut sum, mut n) = (0.0, 0.0);

@@ -7,7 +7,7 @@
 //! once and twice. Matrices between sine layers and the output layer are rounded with feedback ([`crate::rounding`]), which lowers
 //! their `h`, by row and column differently; where that pays, their steps differ by row and column too.
 
-use asmr::coding::{Step, TensorSteps};
+use asmr::coding::{QuantisedWeights, Step, TensorSteps};
 use asmr::network::{Network, Role, Tensor};
 use asmr::signal::Source;
 use asmr_kernels::IsaLevel;
@@ -35,6 +35,54 @@ const MEASURED_BATCHES: u32 = 4;
 const N_TRIES: u32 = 6;
 /// A loss this near to the one asked for is near enough.
 const NEAR: f64 = 0.97;
+/// A code shorter than what is asked for by so many bits a weight is near enough.
+const NEAR_BITS: f64 = 0.02;
+/// What rounding to a size begins with.
+const FIRST_LOSS_DB: f64 = 0.2;
+
+/// What is rounded, and over what the loss is measured.
+struct Job<'a> {
+    network: &'a Network,
+    engine: GradientEngine<'a>,
+    curvatures: Vec<Curvature>,
+    batch: f64,
+    seed: u64,
+}
+
+impl<'a> Job<'a> {
+    fn new(network: &'a Network, signal: &'a dyn Source, batch: f64, seed: u64) -> Self {
+        let (config, params) = (network.config(), network.params());
+        let mut engine = GradientEngine::new(config, signal, IsaLevel::detect());
+        let curvatures = curvatures(&mut engine, params, &mut Sampler::new(config, batch, seed));
+        Self { network, engine, curvatures, batch, seed }
+    }
+
+    /// Mean squared error over a few batches, the same each time.
+    fn mse(&mut self, params: &[f32]) -> f64 {
+        let mut sampler = Sampler::new(self.network.config(), self.batch, self.seed);
+        let n_batches = sampler.n_batches().min(MEASURED_BATCHES);
+        let mut gradient = vec![0.0; params.len()];
+        let mut sum = 0.0;
+        for _ in 0..n_batches {
+            sum += self.engine.loss_and_gradient(params, sampler.next_batch(), &mut gradient).mse;
+        }
+        sum / f64::from(n_batches)
+    }
+
+    fn round(&self, distortion: f64) -> Rounded {
+        round(&self.curvatures, self.network.params(), distortion)
+    }
+
+    /// By how much the mean squared error may rise for a loss in dB.
+    fn allowed(&mut self, loss_db: f64) -> (f64, f64) {
+        let before = self.mse(self.network.params());
+        (before, before.max(LEAST_MSE) * (10f64.powf(loss_db / 10.0) - 1.0))
+    }
+
+    fn done(&self, (weights, steps): Rounded) -> Result<(Network, Vec<TensorSteps>), FitError> {
+        Ok((Network::new(self.network.config().clone(), weights)?, steps))
+    }
+}
 
 /// Rounds a network's weights so that the decoded signal loses at most `loss_db` of PSNR, and about that: the rounded network and
 /// the steps of each tensor, in the order of [`asmr::network::NetworkConfig::tensors`]. Looks at `batch` of the signal's cells,
@@ -52,30 +100,16 @@ pub fn quantise(
     seed: u64,
     loss_db: f64,
 ) -> Result<(Network, Vec<TensorSteps>), FitError> {
-    let (config, params) = (network.config(), network.params());
-    let mut engine = GradientEngine::new(config, signal, IsaLevel::detect());
-    let curvatures = curvatures(&mut engine, params, &mut Sampler::new(config, batch, seed));
-    let mut gradient = vec![0.0; params.len()];
-    // Over the same batches each time.
-    let mut mse = |params: &[f32]| {
-        let mut sampler = Sampler::new(config, batch, seed);
-        let n_batches = sampler.n_batches().min(MEASURED_BATCHES);
-        let mut sum = 0.0;
-        for _ in 0..n_batches {
-            sum += engine.loss_and_gradient(params, sampler.next_batch(), &mut gradient).mse;
-        }
-        sum / f64::from(n_batches)
-    };
-    let before = mse(params);
-    let allowed = before.max(LEAST_MSE) * (10f64.powf(loss_db / 10.0) - 1.0);
-    let mut distortion = allowed / params.len() as f64;
+    let mut job = Job::new(network, signal, batch, seed);
+    let (before, allowed) = job.allowed(loss_db);
+    let mut distortion = allowed / network.params().len() as f64;
     // The curvature is a model: the loss is measured. The largest distortion known to lose little enough, with its result, and
     // the least known to lose too much.
     let mut kept: Option<(f64, Rounded)> = None;
     let mut too_much = f64::INFINITY;
     for tries in 1.. {
-        let rounded = round(&curvatures, params, distortion);
-        let share = (mse(&rounded.0) - before) / allowed;
+        let rounded = job.round(distortion);
+        let share = (job.mse(&rounded.0) - before) / allowed;
         if let Some(reason) = signal.failure() {
             return Err(FitError::Read(reason));
         }
@@ -95,8 +129,60 @@ pub fn quantise(
             None => distortion / share.clamp(1.2, 4.0),
         };
     }
-    let (weights, steps) = kept.map_or_else(|| round(&curvatures, params, 0.0), |(_, rounded)| rounded);
-    Ok((Network::new(config.clone(), weights)?, steps))
+    let rounded = kept.map_or_else(|| job.round(0.0), |(_, rounded)| rounded);
+    job.done(rounded)
+}
+
+/// Rounds a network's weights so that their code ([`QuantisedWeights::encode`]) has at most `n_bytes` bytes, and about that; the
+/// loss is what it is. `None` if nothing is so short. Otherwise as [`quantise`].
+///
+/// # Errors
+/// As [`quantise`].
+///
+/// # Panics
+/// As [`quantise`].
+pub fn quantise_to_size(
+    network: &Network,
+    signal: &dyn Source,
+    batch: f64,
+    seed: u64,
+    n_bytes: u64,
+) -> Result<Option<(Network, Vec<TensorSteps>)>, FitError> {
+    let config = network.config();
+    let mut job = Job::new(network, signal, batch, seed);
+    let n_params = network.params().len() as f64;
+    // In bits of distortion (its logarithm, base 2); a bit less for each weight makes it two bits more.
+    let mut bits = (job.allowed(FIRST_LOSS_DB).1 / n_params).log2();
+    if let Some(reason) = signal.failure() {
+        return Err(FitError::Read(reason));
+    }
+    let mut kept: Option<(f64, Rounded)> = None;
+    let mut too_long = f64::NEG_INFINITY;
+    for tries in 1.. {
+        let rounded = job.round(bits.exp2());
+        let code = QuantisedWeights::nearest(config, rounded.1.clone(), &rounded.0).encode(config);
+        let excess = (code.len() as f64 - n_bytes as f64) * 8.0 / n_params;
+        if excess <= 0.0 {
+            kept = Some((bits, rounded));
+        } else {
+            too_long = bits;
+        }
+        if (-NEAR_BITS..=0.0).contains(&excess)
+            || (tries >= 2 * N_TRIES && kept.is_some())
+            || tries == 4 * N_TRIES
+        {
+            break;
+        }
+        // A little shorter than what is asked for: then the next is near enough.
+        let next = bits + 2.0 * (excess + NEAR_BITS / 2.0).clamp(-8.0, 8.0);
+        bits = match &kept {
+            Some((short, _)) if too_long.is_finite() && !(too_long..*short).contains(&next) => {
+                f64::midpoint(too_long, *short)
+            }
+            _ => next,
+        };
+    }
+    kept.map(|(_, rounded)| job.done(rounded)).transpose()
 }
 
 /// Weights and the steps that they are multiples of.

@@ -93,6 +93,8 @@ pub struct PlanRequest {
     pub width: Option<usize>,
     /// The most multiply-adds per sample a decode may execute ([`Cost::mac_exec`]); above 0.
     pub mac_budget: Option<f64>,
+    /// The most weights of a network whose width is chosen; as wide a one as these allow is taken, whatever the defaults.
+    pub max_params: Option<u64>,
     /// How digits modulate.
     pub modulator: Modulator,
     /// Factor inside every sine.
@@ -109,6 +111,7 @@ impl PlanRequest {
             levels: None,
             width: None,
             mac_budget: None,
+            max_params: None,
             modulator: Modulator::Linear,
             omega_0: 30.0,
         }
@@ -195,7 +198,8 @@ pub enum PlanError {
 /// * **Levels** as asked for, or [`default_levels`] — more where a digit table would be too large.
 /// * **Bases** as the module's documentation says.
 /// * **Width** as asked for. Otherwise, without a budget, the largest multiple of 16 up to [`DEFAULT_WIDTH`] or [`LARGE_WIDTH`]
-///   with no more weights than the signal has values, and at least [`MIN_DEFAULT_WIDTH`].
+///   with no more weights than the signal has values, and at least [`MIN_DEFAULT_WIDTH`]; with a number of weights, the largest up
+///   to [`MAX_BUDGET_WIDTH`] within both.
 /// * **Budget**: a ceiling on [`Cost::mac_exec`]. The preferred bases are kept and the width is the largest
 ///   multiple of [`WIDTH_STEP`] up to [`MAX_BUDGET_WIDTH`] within the budget and with no more weights than the
 ///   signal has values (up to [`MIN_DEFAULT_WIDTH`] the latter does not bind). If no width fits, or a width was
@@ -212,10 +216,15 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PlanError> {
 
     let Some(budget) = request.mac_budget else {
         let width = request.width.unwrap_or_else(|| {
-            let most =
-                if LARGE_SAMPLES.contains(&partition.n_samples()) { LARGE_WIDTH } else { DEFAULT_WIDTH };
-            widest(16, MIN_DEFAULT_WIDTH, most, |w| within_values(request, &partition, w))
-                .unwrap_or(MIN_DEFAULT_WIDTH)
+            let (step, least, most) = match request.max_params {
+                // Weights are what is short: none is left over for the sake of a round number.
+                Some(_) => (1, 1, MAX_BUDGET_WIDTH),
+                None if LARGE_SAMPLES.contains(&partition.n_samples()) => {
+                    (16, MIN_DEFAULT_WIDTH, LARGE_WIDTH)
+                }
+                None => (16, MIN_DEFAULT_WIDTH, DEFAULT_WIDTH),
+            };
+            widest(step, least, most, |w| within_values(request, &partition, w)).unwrap_or(least)
         });
         let config = request.config(partition, width);
         config.validate()?;
@@ -361,12 +370,12 @@ fn widest(step: usize, min: usize, max: usize, passes: impl Fn(usize) -> bool) -
     Some(below * step)
 }
 
-/// Whether a network has no more weights than the signal has values.
+/// Whether a network has no more weights than the signal has values, and than are allowed.
 fn within_values(request: &PlanRequest, partition: &Partition, width: usize) -> bool {
     let config = request.config(partition.clone(), width);
     // At most 2^124 samples of 64 channels would pass u128: saturate.
     let n_values = partition.n_samples().saturating_mul(request.channels as u128);
-    Cost::of(&config).n_params <= n_values
+    Cost::of(&config).n_params <= n_values.min(request.max_params.map_or(u128::MAX, u128::from))
 }
 
 /// The preferred partition and its block in bits; with more levels than the default where tables need it.

@@ -164,6 +164,14 @@ impl FileHeader {
         }
     }
 
+    /// Bytes of a file of version 2 or 3 before its chunks.
+    ///
+    /// # Errors
+    /// As [`AsmrWriter::new`], but for [`FileError::Io`].
+    pub fn n_bytes(&self) -> Result<u64, FileError> {
+        Ok(PREFIX_LEN as u64 + self.to_bytes()?.len() as u64 + index_len(self.n_chunks()))
+    }
+
     /// The JSON, padded to a multiple of 8 bytes.
     fn to_bytes(&self) -> Result<Vec<u8>, FileError> {
         self.validate()?;

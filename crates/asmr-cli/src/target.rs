@@ -1,0 +1,218 @@
+//! Targets of an encode: a size of the file, or a quality by the smallest file.
+
+use std::path::Path;
+
+use asmr::cost::Cost;
+use asmr::file::{Encoding, FileHeader};
+use asmr::network::NetworkConfig;
+use asmr::planner::LARGE_WIDTH;
+use asmr::signal::SignalInfo;
+use asmr_train::config::FULL_BATCH_SAMPLES;
+
+use crate::args::EncodeArgs;
+use crate::error::Failure;
+use crate::files;
+
+/// What rounding costs at least when a target leaves little to lose, in dB.
+pub(crate) const LEAST_LOSS_DB: f64 = 0.01;
+
+/// Bits for a weight with which a file of a given size is best used: twice the weights gain about 0.9 dB where files are small, and
+/// the loss of rounding, 0.1 to 0.2 dB at so many bits, falls by a factor of 4 with each further bit.
+const BITS_PER_WEIGHT: f64 = 7.5;
+/// Fewer bits than this say little about a weight.
+const LEAST_BITS_PER_WEIGHT: f64 = 1.0;
+/// A file's bytes without its weights, about.
+const HEADER_BYTES: u64 = 720;
+
+/// The bytes that the file may have.
+pub(crate) fn size(args: &EncodeArgs, info: &SignalInfo) -> Option<u64> {
+    let n_samples = info.extents.iter().map(|&extent| extent as f64).product::<f64>();
+    args.bytes.or(args.bpp.map(|bpp| (bpp * n_samples / 8.0) as u64))
+}
+
+/// Weights of each network for a size.
+pub(crate) fn max_params(size: u64, n_chunks: u32) -> u64 {
+    let bytes = size.saturating_sub(HEADER_BYTES) as f64 / f64::from(n_chunks);
+    (bytes * 8.0 / BITS_PER_WEIGHT) as u64
+}
+
+/// Refuses a size that the file's networks have no room in.
+pub(crate) fn check_room(header: &FileHeader, size: u64, path: &Path) -> Result<(), Failure> {
+    let before = header.n_bytes().map_err(|error| files::unmakeable(path, &error))?;
+    let n_params = Cost::of(&header.network).n_params as f64;
+    let weights = (n_params * LEAST_BITS_PER_WEIGHT / 8.0).ceil() as u64 * header.n_chunks() as u64;
+    let least = before + weights;
+    if size >= least {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "a file of {size} bytes is too small: {before} bytes say what is decoded, and {n_params} weights (width {}) take {weights} or \
+         more; ask for {least} bytes or more, or for less --width",
+        header.network.width
+    )))
+}
+
+/// Whether `--psnr` asks for the narrowest network with that quality: nothing else decides the network or the fit's length,
+/// and a fit of the whole signal is a matter of seconds.
+pub(crate) fn searches_width(args: &EncodeArgs, header: &FileHeader) -> bool {
+    let is_open = args.width.is_none() && args.bases.is_none() && args.mac.is_none() && args.time.is_none();
+    args.psnr.is_some()
+        && is_open
+        && header.encoding == Encoding::Coded
+        && header.n_chunks() == 1
+        && header.network.partition.n_samples() <= FULL_BATCH_SAMPLES
+}
+
+/// The width of the first fit.
+const FIRST_WIDTH: usize = 96;
+/// The most fits.
+const MAX_TRIES: usize = 7;
+/// PSNR above the target to aim at, for rounding to lose, ...
+const AIM_DB: f64 = 0.2;
+/// ... and what is near enough to that.
+const NEAR_DB: std::ops::RangeInclusive<f64> = 0.03..=0.45;
+/// What twice the width gains while nothing is known, in dB, ...
+const GAIN_DB: f64 = 6.0;
+/// ... and what is believed of it.
+const GAINS_DB: std::ops::RangeInclusive<f64> = 1.5..=9.0;
+
+/// A search for the least width with a PSNR.
+#[derive(Debug)]
+pub(crate) struct Search {
+    target: f64,
+    most: usize,
+    next: Option<usize>,
+    /// Widths and what they gave.
+    tried: Vec<(usize, f64)>,
+}
+
+impl Search {
+    /// For a PSNR in dB, up to the greatest width for which the network has no more weights than the signal has values.
+    pub(crate) fn new(target: f64, network: &NetworkConfig) -> Self {
+        let values = network.partition.n_samples().saturating_mul(network.channels as u128);
+        let fits = |width: usize| Cost::of(&NetworkConfig { width, ..network.clone() }).n_params <= values;
+        let most = (1..=LARGE_WIDTH).rev().find(|&width| fits(width)).unwrap_or(1);
+        Self { target, most, next: Some(FIRST_WIDTH.min(most)), tried: Vec::new() }
+    }
+
+    /// The width to try next; `None` when the search is over.
+    pub(crate) fn next_width(&self) -> Option<usize> {
+        self.next
+    }
+
+    /// What is being tried, for people.
+    pub(crate) fn what(&self) -> String {
+        format!("try {} for {} dB", self.tried.len() + 1, self.target)
+    }
+
+    /// The widest network that did not reach the target.
+    fn below(&self) -> Option<usize> {
+        self.tried.iter().filter(|(_, psnr_db)| *psnr_db < self.target).map(|(width, _)| *width).max()
+    }
+
+    /// The narrowest that did.
+    fn above(&self) -> Option<usize> {
+        self.tried.iter().filter(|(_, psnr_db)| *psnr_db >= self.target).map(|(width, _)| *width).min()
+    }
+
+    /// Takes in what a width gave; whether it is the best so far.
+    pub(crate) fn tried(&mut self, width: usize, psnr_db: f64) -> bool {
+        let is_better = match self.above() {
+            Some(narrowest) => psnr_db >= self.target && width < narrowest,
+            None => psnr_db >= self.target || self.tried.iter().all(|(_, other)| psnr_db > *other),
+        };
+        self.tried.push((width, psnr_db));
+        let is_near = NEAR_DB.contains(&(psnr_db - self.target));
+        self.next = if is_near || self.tried.len() == MAX_TRIES { None } else { self.guess() };
+        is_better
+    }
+
+    fn guess(&self) -> Option<usize> {
+        let aim = self.target + AIM_DB;
+        let mut nearest = self.tried.clone();
+        nearest.sort_by(|a, b| (a.1 - aim).abs().total_cmp(&(b.1 - aim).abs()));
+        let (width, psnr_db) = *nearest.first()?;
+        let gain = nearest.get(1).map_or(GAIN_DB, |&(other, other_db)| {
+            (other_db - psnr_db) / (other as f64 / width as f64).log2()
+        });
+        let octaves = (aim - psnr_db) / gain.clamp(*GAINS_DB.start(), *GAINS_DB.end());
+        let next = (width as f64 * octaves.clamp(-2.0, 2.0).exp2()).round() as usize;
+        // Where wider was not better, only widths between are left to the search, or none.
+        let least = self.below().map_or(1, |widest| widest + 1);
+        let most = self.above().map_or(self.most, |narrowest| narrowest - 1);
+        (least <= most).then(|| next.clamp(least, most))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use asmr::partition::{Partition, parse_bases};
+
+    fn network(extent: usize) -> NetworkConfig {
+        let partition = Partition::new(&[extent], &parse_bases(&format!("{extent},1,1")).unwrap()).unwrap();
+        NetworkConfig {
+            partition,
+            channels: 1,
+            width: 8,
+            omega_0: 30.0,
+            modulator: asmr::network::Modulator::Linear,
+        }
+    }
+
+    /// Where quality rises with the width by a law that the search does not know, it ends with a width that reaches the target, and
+    /// hardly more.
+    #[test]
+    fn the_least_width_is_found() {
+        let mut n_cases = 0;
+        for (gain, at_64) in [(2.0, 24.0), (4.0, 30.0), (6.0, 28.0), (8.5, 35.0)] {
+            let psnr = |width: usize| at_64 + gain * (width as f64 / 64.0).log2();
+            for target in [psnr(20) + 0.01, psnr(64) - 0.2, psnr(96) + 0.9, psnr(300)] {
+                let mut search = Search::new(target, &network(1 << 20));
+                let mut kept = None;
+                while let Some(width) = search.next_width() {
+                    if search.tried(width, psnr(width)) {
+                        kept = Some(width);
+                    }
+                }
+                let kept = kept.unwrap();
+                // Narrow networks cannot come nearer.
+                let is_least = psnr(kept) >= target && psnr(kept - 1) < target;
+                let is_near = (target..target + 0.5).contains(&psnr(kept));
+                assert!(is_least || is_near, "{gain} dB, {target} dB: {kept}");
+                n_cases += 1;
+            }
+        }
+        assert_eq!(n_cases, 16);
+    }
+
+    /// What no width reaches ends with the best that was seen, and soon.
+    #[test]
+    fn too_much_is_given_up() {
+        let mut search = Search::new(90.0, &network(1 << 20));
+        let mut widths = Vec::new();
+        while let Some(width) = search.next_width() {
+            widths.push(width);
+            assert!(search.tried(width, 20.0 + 0.01 * width as f64), "wider is better here");
+        }
+        assert_eq!(widths.last(), Some(&LARGE_WIDTH));
+        assert!(widths.len() <= 4, "{widths:?}");
+    }
+
+    /// Rising and falling at random, it ends.
+    #[test]
+    fn noise_ends() {
+        for seed in 0..200u64 {
+            let mut random = seed;
+            let mut search = Search::new(30.0, &network(4096));
+            let mut n = 0;
+            while let Some(width) = search.next_width() {
+                random =
+                    random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                search.tried(width, 28.0 + (random >> 40) as f64 / (1u64 << 24) as f64 * 4.0);
+                n += 1;
+            }
+            assert!((1..=MAX_TRIES).contains(&n));
+        }
+    }
+}
