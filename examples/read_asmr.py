@@ -4,10 +4,12 @@
     python3 read_asmr.py FILE.asmr OUT.npy          the samples in the signal's own type
     python3 read_asmr.py FILE.asmr OUT.npy --raw    the networks' own values, before clamping and rounding
 
-It evaluates every sample by the definition, in double precision: slow, and the truth.
+It evaluates every sample by the definition, in double precision, in the order that docs/FORMAT.md fixes for corrected files: slow,
+and the truth.
 """
 
 import json
+import math
 import struct
 import sys
 import zlib
@@ -34,7 +36,7 @@ def unique(pairs):
 
 
 def read(path):
-    """The header, and one flat array of f32 weights for each chunk."""
+    """The header, and for each chunk a flat array of f32 weights, or that and an array of corrections."""
     data = open(path, "rb").read()
     check(data[:8] == MAGIC, "this is not an .asmr file")
     check(len(data) >= 24, "the file is cut off")
@@ -68,7 +70,7 @@ def read(path):
             check(n_bytes == 4 * n_params, "a chunk has the wrong length")
             weights.append(np.frombuffer(code, "<f4"))
         else:
-            weights.append(decode_weights(code, header["network"]))
+            weights.append(decode_chunk(code, header, len(weights)))
         end = offset + n_bytes
     check(end == len(data), "more bytes follow the last chunk")
     return header, weights
@@ -126,6 +128,80 @@ class Decisions:
         return self.next([ONE // 2, 0])
 
 
+def chunk_extents(header, k):
+    extents, chunk = header["signal"]["extents"], header["chunks"]["extent"]
+    return [min(chunk, extents[0] - k * chunk)] + extents[1:]
+
+
+def slabs(extents, channels):
+    """Numbers of slices of a chunk's slabs of corrections."""
+    step = max(2**17 // (int(np.prod(extents[1:])) * channels), 1)
+    return [min(step, extents[0] - start) for start in range(0, extents[0], step)]
+
+
+def decode_chunk(code, header, k):
+    """The weights, or weights and corrections."""
+    bound = header["chunks"].get("max_error")
+    if bound is None:
+        return decode_weights(code, header["network"])
+    extents, channels = chunk_extents(header, k), header["signal"]["channels"]
+    counts = slabs(extents, channels)
+    lengths = struct.unpack_from(f"<{1 + len(counts)}I", code)
+    check(4 * len(lengths) + sum(lengths) == len(code), "the lengths of a chunk's parts are wrong")
+    parts, at = [], 4 * len(lengths)
+    for length in lengths:
+        parts.append(code[at : at + length])
+        at += length
+    corrections = [
+        decode_corrections(part, [n] + extents[1:], channels, bound) for n, part in zip(counts, parts[1:])
+    ]
+    return decode_weights(parts[0], header["network"]), np.concatenate(corrections)
+
+
+def decode_corrections(code, extents, channels, bound):
+    check(not code or code[-1] != 0, "the code of corrections has the wrong length")
+    decisions, models = Decisions(code), {}
+    sound, row_length = len(extents) == 1, extents[-1]
+    rows = 1 if sound else int(np.prod(extents[:-1]))
+    together = rows if len(extents) < 3 else int(np.prod(extents[1:-1]))
+    c = np.zeros((rows, row_length, channels), dtype=object)
+    size = np.zeros_like(c)
+    for row in range(rows):
+        above = row % together > 0
+        for x in range(row_length):
+            for channel in range(channels):
+                a = c[row, x - 1, channel] if x else 0
+                b = c[row - 1, x, channel] if above else 0
+                if sound:
+                    p = 2 * a - c[row, x - 2, channel] if x > 1 else a
+                elif above and x:
+                    p = min(max(a + b - c[row - 1, x - 1, channel], min(a, b)), max(a, b))
+                else:
+                    p = b if above else a
+                near = (size[row, x - 1, channel] if x else 0) + (size[row - 1, x, channel] if above else 0)
+                near += 2 * size[row, x, channel - 1] if channel else 0
+                q = decode_number(decisions, models, (channel > 0, min(int(near).bit_length(), 13)), 35)
+                c[row, x, channel], size[row, x, channel] = p + q * (2 * bound + 1), abs(q)
+    return c.reshape(*extents, channels)
+
+
+def decode_number(decisions, models, key, longest):
+    def decide(*what):
+        return decisions.next(models.setdefault((*key, *what), [ONE // 2, 0]))
+
+    if decide("zero"):
+        return 0
+    sign = -1 if decide("negative") else 1
+    length = 1
+    while length < longest and decide("longer", length):
+        length += 1
+    m = 1
+    for i in range(length - 1):
+        bit = decide("second", length) if i == 0 else decide("third", length, m & 1) if i == 1 else decisions.raw()
+        m = m << 1 | bit
+    return sign * m
+
+
 def decode_weights(code, network):
     shapes = tensors(network)
     n_params = sum(int(np.prod(shape)) for _, shape in shapes)
@@ -133,25 +209,8 @@ def decode_weights(code, network):
     check(len(code) >= least and (len(code) == least or code[-1] != 0), "the code has the wrong length")
     decisions, models, weights = Decisions(code), {}, []
 
-    def decide(*key):
-        return decisions.next(models.setdefault(key, [ONE // 2, 0]))
-
     def number(*key):
-        if decide(*key, "zero"):
-            return 0
-        sign = -1 if decide(*key, "negative") else 1
-        length = 1
-        while length < 21 and decide(*key, "longer", length):
-            length += 1
-        m = 1
-        for i in range(length - 1):
-            bit = (
-                decide(*key, "second", length) if i == 0
-                else decide(*key, "third", length, m & 1) if i == 1
-                else decisions.raw()
-            )
-            m = m << 1 | bit
-        return sign * m
+        return decode_number(decisions, models, key, 21)
 
     for name, shape in shapes:
         finest = 0
@@ -175,8 +234,27 @@ def decode_weights(code, network):
     return np.array(weights, dtype=np.float32)
 
 
+def sine(x):
+    """The sine of exact values."""
+    t = (x * (1 / (2 * np.pi)) + 1.5 * 2.0**52) - 1.5 * 2.0**52
+    r = (x - t * 6.2831853069365025) - t * 2.430840202602477e-10
+    r = np.where(r > np.pi / 2, np.pi - r, np.where(r < -np.pi / 2, -np.pi - r, r))
+    y, s = r * r, 1 / math.factorial(17)
+    for i in range(7, 0, -1):
+        s = s * y + (-1) ** i / math.factorial(2 * i + 1)
+    return r + (r * y) * s
+
+
+def linear(weight, x, bias=None):
+    """W x + b: each sum begins with b, or 0, and takes its terms in order."""
+    out = np.zeros((len(weight), x.shape[1])) if bias is None else np.repeat(bias[:, None], x.shape[1], axis=1)
+    for k in range(len(x)):
+        out = out + weight[:, k, None] * x[k]
+    return out
+
+
 def evaluate(network, weights, extents):
-    """The network at every sample of a grid with these extents, in double precision: extents × channels."""
+    """The network at every sample of a grid with these extents, as FORMAT.md's exact values: extents × channels."""
     w, at, named = float(np.float32(network["omega_0"])), 0, {}
     for name, shape in tensors(network):
         n = int(np.prod(shape))
@@ -195,22 +273,22 @@ def evaluate(network, weights, extents):
     coordinates = digits / largest[:, :, None]
     z = coordinates[0]
     for i in range(levels - 1):
-        z = np.sin(w * (named[f"net.{i}.linear.weight"] @ z + named[f"net.{i}.linear.bias"][:, None])
-                   + modulation(network, named, i, w, coordinates[i + 1], digits[i + 1]))
-    y = named["last_layer.linear.weight"] @ z + named["last_layer.linear.bias"][:, None]
+        u = w * linear(named[f"net.{i}.linear.weight"], z, named[f"net.{i}.linear.bias"])
+        z = sine(u + modulation(network, named, i, w, coordinates[i + 1], digits[i + 1]))
+    y = linear(named["last_layer.linear.weight"], z, named["last_layer.linear.bias"])
     return y.T.reshape(*extents, network["channels"])
 
 
 def modulation(network, named, i, w, x, digits):
     name = f"modulators.{i}."
     if network["modulator"] == "linear":
-        return w * w * (named[name + "linear.weight"] @ x)
+        return linear(named[name + "linear.weight"], x) * (w * w)
     if network["modulator"] == "table":
-        return w * sum(named[f"{name}table.{axis}"][digit].T for axis, digit in enumerate(digits))
+        return sum(named[f"{name}table.{axis}"][digit].T for axis, digit in enumerate(digits)) * w
     for part in ("net.0.linear", "net.1.linear"):
-        x = np.sin(w * (named[f"{name}model.{part}.weight"] @ x + named[f"{name}model.{part}.bias"][:, None]))
+        x = sine(w * linear(named[f"{name}model.{part}.weight"], x, named[f"{name}model.{part}.bias"]))
     part = name + "model.last_layer.linear"
-    return w * (named[part + ".weight"] @ x + named[part + ".bias"][:, None])
+    return linear(named[part + ".weight"], x, named[part + ".bias"]) * w
 
 
 def restore(values, signal):
@@ -231,13 +309,18 @@ def main(arguments):
     if len(paths) != 2:
         sys.exit(__doc__)
     header, weights = read(paths[0])
-    signal, chunk = header["signal"], header["chunks"]["extent"]
-    parts = []
+    signal, parts, raw = header["signal"], [], "--raw" in arguments
     for k, flat in enumerate(weights):
-        extents = [min(chunk, signal["extents"][0] - k * chunk)] + signal["extents"][1:]
-        parts.append(evaluate(header["network"], flat, extents))
-    values = np.concatenate(parts)
-    np.save(paths[1], values if "--raw" in arguments else restore(values, signal))
+        flat, corrections = flat if isinstance(flat, tuple) else (flat, None)
+        values = evaluate(header["network"], flat, chunk_extents(header, k))
+        if not raw:
+            values = restore(values, signal)
+        if corrections is not None and not raw:
+            kind = np.iinfo(values.dtype)
+            corrected = np.array(values.astype(np.int64) + corrections, dtype=np.int64)
+            values = np.clip(corrected, kind.min, kind.max).astype(values.dtype)
+        parts.append(values)
+    np.save(paths[1], np.concatenate(parts))
 
 
 if __name__ == "__main__":

@@ -29,6 +29,8 @@ use crate::values::{
 
 /// The most threads that can be asked for.
 const MAX_THREADS: u64 = 1024;
+/// The largest bound on errors that can be asked for.
+const MAX_MAX_ERROR: u64 = 1 << 31;
 /// The most repetitions of a timing.
 const MAX_REPS: u64 = 100_000;
 
@@ -54,6 +56,8 @@ Examples:
   asmr encode photo.jpg --bytes 40k                   the best quality in 40,000 bytes
   asmr encode photo.jpg --psnr 34                     the smallest file with 34 dB
   asmr encode photo.jpg --psnr 34 --width 256         stops as soon as 34 dB are reached
+  asmr encode ct.nii.gz --max-error 4                 no value off by more than 4
+  asmr encode scan.png --lossless                     every value as it was
   asmr encode photo.jpg --time 20s                    the best quality within 20 seconds of fitting
   asmr encode photo.jpg --mac 1000                    a network that executes at most 1000 MAC/sample
   asmr encode photo.jpg --bases \"4,4,4,8;4,4,6,8\" --width 256 --preset paper --steps 1000 --lr 1e-3
@@ -199,6 +203,13 @@ pub(crate) struct EncodeArgs {
     /// --time or --weights f32, and for signals of more than 2^21 samples, that network's fit stops as soon as it does. Missing it gives exit code 1
     #[arg(long, value_name = "DB", allow_hyphen_values = true, value_parser = psnr)]
     pub(crate) psnr: Option<f64>,
+    /// The most by which a decoded value may differ from its original, in the signal's own units (whole numbers only): what the
+    /// network is off by more is corrected, in a part of the file that grows as this falls; a narrow network by default
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = whole(0..=MAX_MAX_ERROR))]
+    pub(crate) max_error: Option<usize>,
+    /// Get every value back as it was: --max-error 0
+    #[arg(long, conflicts_with = "max_error")]
+    pub(crate) lossless: bool,
     /// Fit for this long, as in 500ms, 20s, 5m or 1h; without --steps, steps are as many as fit in, and a short
     /// time gets a narrower network unless --width, --bases or --mac is given
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = time)]

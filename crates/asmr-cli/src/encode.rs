@@ -3,19 +3,19 @@
 use std::cell::Cell;
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Cursor};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use asmr::coding::TensorSteps;
 use asmr::cost::Cost;
-use asmr::file::{AsmrFile, Encoding, FileHeader, FitRecord, WrittenChunk};
+use asmr::file::{AsmrFile, AsmrWriter, Encoding, FileHeader, FitRecord, WrittenChunk};
 use asmr::inference::Precision;
 use asmr::network::{Network, NetworkConfig};
 use asmr::partition::{Partition, parse_bases};
 use asmr::planner::{DEFAULT_WIDTH, PlanRequest, chunk_extent, plan};
 use asmr::published::published;
-use asmr::signal::{Signal, SignalInfo, Source};
+use asmr::signal::{Samples, Signal, SignalInfo, Source};
 use asmr_media::{
     FrameRange, Limits, Opened, PictureFormat, ReadOptions, SliceReader, hold, open_signal, reopen_signal,
 };
@@ -27,6 +27,7 @@ use asmr_train::quantise::{quantise, quantise_to_size};
 use serde::Serialize;
 
 use crate::args::{Common, EncodeArgs, PartArgs, WeightsName};
+use crate::corrections;
 use crate::error::{FAILED, Failure, INTERRUPTED, OK, say};
 use crate::files;
 use crate::interrupt;
@@ -103,9 +104,21 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
     let n_chunks = info.extents[0].div_ceil(chunk_extent) as u32;
     let size = target::size(args, &info);
     let chunk_info = info.slices(chunk_extent);
-    let room = size.map_or(Room::Default, |size| Room::Weights(target::max_params(size, n_chunks)));
+    let max_error = target::max_error(args);
+    if max_error.is_some() && info.sample_type.is_float() {
+        return Err(Failure::usage(format!(
+            "--lossless and --max-error correct whole numbers, and {} ({}) has floating-point ones; leave them out, or give the quality as --psnr",
+            args.input.display(),
+            describe(&info)
+        )));
+    }
+    let room = match (size, max_error) {
+        (Some(size), _) => Room::Weights(target::max_params(size, n_chunks)),
+        (None, Some(_)) => Room::Weights(target::corrected_params(&chunk_info)),
+        (None, None) => Room::Default,
+    };
     let mut network = choose_network(args, &chunk_info, room)?;
-    if size.is_none() && n_chunks > 1 && is_width_open(args) {
+    if size.is_none() && max_error.is_none() && n_chunks > 1 && is_width_open(args) {
         // Chunks share the work of a fit, and a wide network would see too little of its own.
         network.width = network.width.min(DEFAULT_WIDTH);
     }
@@ -128,6 +141,7 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
         chunk_extent,
         network,
         encoding: encoding(args),
+        max_error,
         fit: Some(record(&config, &output)?),
     };
     header.validate().map_err(|error| files::unmakeable(&output, &error))?;
@@ -308,6 +322,15 @@ impl Job<'_> {
         let room = self.room(0, 0)?;
         let steps = self.quantise(&mut fitted, &source, spare.filter(|&db| db > 0.0), room)?;
         let done = Done::of(std::slice::from_ref(&fitted));
+        if self.header.max_error.is_some() {
+            let signal = &self.header.signal;
+            let mut original = reopen_signal(&self.args.input, signal, &Limits::default())?;
+            let corrections =
+                self.corrections(0, &fitted.network, |n_slices| Ok(original.reader.read(n_slices)?))?;
+            let bytes = self.bytes(&fitted.network, steps.as_deref(), corrections.as_deref())?;
+            files::write_bytes(self.output, &bytes)?;
+            return Ok(Some(done));
+        }
         let file = AsmrFile {
             signal: self.header.signal.clone(),
             network: fitted.network,
@@ -350,7 +373,14 @@ impl Job<'_> {
             if !(stopped && fitted.steps == 0) {
                 let used = written.iter().map(|chunk| chunk.n_bytes).sum();
                 let steps = self.quantise(&mut fitted, &signal, None, self.room(chunk, used)?)?;
-                part.push(&fitted.network, steps.as_deref())?;
+                let (samples, slice) = (signal.samples(), signal.info().slice_values());
+                let mut at = 0;
+                let corrections = self.corrections(chunk, &fitted.network, |n_slices| {
+                    let start = at;
+                    at += n_slices * slice;
+                    Ok(samples.slice(start..at))
+                })?;
+                part.push(&fitted.network, steps.as_deref(), corrections.as_deref())?;
                 all.push(fitted);
             }
             if self.is_kept() {
@@ -372,6 +402,32 @@ impl Job<'_> {
         }
         part.finish()?;
         Ok(Some(Done::of(&all)))
+    }
+
+    /// The corrections of a chunk, if errors are bounded.
+    fn corrections(
+        &self,
+        chunk: usize,
+        network: &Network,
+        original: impl FnMut(usize) -> Result<Samples, Failure>,
+    ) -> Result<Option<Vec<Vec<u8>>>, Failure> {
+        let Some(max_error) = self.header.max_error else { return Ok(None) };
+        corrections::make(network, &self.header.chunk_signal(chunk), max_error, original).map(Some)
+    }
+
+    /// A file with one network and corrections.
+    fn bytes(
+        &self,
+        network: &Network,
+        steps: Option<&[TensorSteps]>,
+        corrections: Option<&[Vec<u8>]>,
+    ) -> Result<Vec<u8>, Failure> {
+        let write = || {
+            let mut writer = AsmrWriter::new(Cursor::new(Vec::new()), self.header.clone())?;
+            writer.push_corrected(network, steps, corrections)?;
+            Ok(writer.finish()?.0.into_inner())
+        };
+        write().map_err(|error| files::unmakeable(self.output, &error))
     }
 
     /// Bytes for the code of a chunk's weights when those before it take `used`.
@@ -574,6 +630,22 @@ fn check_options(args: &EncodeArgs) -> Result<(), Failure> {
         return Err(Failure::usage(format!(
             "{option} {says}, and --weights f32 rounds none; leave one of them out"
         )));
+    }
+    if args.lossless || args.max_error.is_some() {
+        let other = if is_sized {
+            Some("--bytes and --bpp say how small the file is to be")
+        } else if args.psnr.is_some() {
+            Some("--psnr says how good it is to be on the whole")
+        } else if args.weights == Some(WeightsName::F32) {
+            Some("--weights f32 keeps weights that no machine-independent code has")
+        } else {
+            None
+        };
+        if let Some(other) = other {
+            return Err(Failure::usage(format!(
+                "--lossless and --max-error say how good each value is to be, and {other}; leave one of them out"
+            )));
+        }
     }
     if is_sized && (args.loss.is_some() || args.psnr.is_some()) {
         return Err(Failure::usage(

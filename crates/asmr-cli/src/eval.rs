@@ -6,12 +6,14 @@ use std::time::Instant;
 use asmr::cost::Cost;
 use asmr::inference::{Decoder, Request, Value};
 use asmr::signal::{SampleType, SignalInfo};
+use asmr::walk::Region;
 use asmr_media::{Limits, reopen_signal};
 use serde::Serialize;
 
 use crate::args::{Common, EvalArgs};
 use crate::error::{Failure, OK};
 use crate::files;
+use crate::pieces::{self, Wanted};
 use crate::quality::{self, QualityReport, quality_lines};
 use crate::report::{
     ChunkReport, CostReport, NetworkReport, SignalReport, chunk_line, describe, network_lines, print,
@@ -61,7 +63,16 @@ pub(crate) fn run(args: &EvalArgs, common: &Common) -> Result<u8, Failure> {
         quality::measure(&mut reader, &args.input, opened.reader.as_mut(), Some(&args.original), precision)?;
     drop(opened);
     let (mut decode_ms, mut prepare_ms) = (0.0, 0.0);
-    for chunk in 0..header.n_chunks() {
+    let is_corrected = header.max_error.is_some();
+    if is_corrected {
+        // With its corrections, as it is decoded.
+        let request = Request { region: Region::whole(&header.signal.extents), thumbnail: 1 };
+        let wanted = Wanted { request, raw: false, precision, recover: false };
+        decode_ms = median_ms(args.reps, || {
+            pieces::decode(&mut reader, &args.input, &wanted, |_| Ok(())).map(|_| ())
+        })?;
+    }
+    for chunk in 0..if is_corrected { 0 } else { header.n_chunks() } {
         let network = reader.network(chunk).map_err(|error| files::unusable(&args.input, &error))?;
         prepare_ms += median_ms(args.reps.min(PREPARE_REPS), || {
             std::hint::black_box(Decoder::with_precision(&network, precision));

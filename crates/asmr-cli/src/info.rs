@@ -23,6 +23,10 @@ struct InfoReport<'a> {
     rate_bpp: f64,
     encoding: Encoding,
     bits_per_weight: f64,
+    /// The most by which a decoded value differs from its original, where corrections make sure of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_error: Option<u32>,
+    correction_bytes: u64,
     #[serde(flatten)]
     signal: SignalReport<'a>,
     #[serde(flatten)]
@@ -52,8 +56,13 @@ struct PartReport {
 pub(crate) fn run(args: &InfoArgs, common: &Common) -> Result<u8, Failure> {
     let mut reader = open_asmr(&args.input)?;
     // Whether the weights are whole is part of what a file holds.
+    let mut n_correction_bytes = 0;
     for chunk in 0..reader.header().n_chunks() {
-        reader.network(chunk).map_err(|error| unusable(&args.input, &error))?;
+        let read = reader.chunk(chunk).map_err(|error| unusable(&args.input, &error))?;
+        // With their lengths, and that of the weights.
+        n_correction_bytes += read
+            .corrections
+            .map_or(0, |slabs| slabs.iter().map(|slab| slab.len() as u64 + 4).sum::<u64>() + 4);
     }
     let (header, n_bytes) = (reader.header(), reader.n_bytes());
     let config = &header.network;
@@ -63,8 +72,10 @@ pub(crate) fn run(args: &InfoArgs, common: &Common) -> Result<u8, Failure> {
         bytes: n_bytes,
         rate_bpp: rate_bpp(n_bytes, &header.signal),
         encoding: header.encoding,
-        bits_per_weight: 8.0 * reader.weight_bytes() as f64
+        bits_per_weight: 8.0 * (reader.weight_bytes() - n_correction_bytes) as f64
             / (header.n_chunks() as f64 * config.n_params() as f64),
+        max_error: header.max_error,
+        correction_bytes: n_correction_bytes,
         signal: SignalReport::new(&header.signal),
         network: NetworkReport::new(config),
         chunks: ChunkReport::new(header),
@@ -88,6 +99,14 @@ pub(crate) fn run(args: &InfoArgs, common: &Common) -> Result<u8, Failure> {
             Encoding::Coded => "rounded and entropy-coded",
         };
         let _ = writeln!(text, "  weights   {encoding}, {:.2} bits each", report.bits_per_weight);
+        if let Some(max_error) = report.max_error {
+            let bound = match max_error {
+                0 => "every value is the original's".to_owned(),
+                n => format!("no value is off by more than {n}"),
+            };
+            let bytes = thousands(report.correction_bytes);
+            let _ = writeln!(text, "  corrected in {bytes} bytes: {bound}");
+        }
         text += &chunk_line(header);
         text += &network_lines(config, &cost);
         let _ = writeln!(text, "  thumbnail factors {}", list(&report.thumbnail_factors));

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod corrections;
 mod decode;
 mod encode;
 mod error;

@@ -76,11 +76,16 @@ impl PartFile {
     }
 
     /// Adds a chunk's network; it is on the disk afterwards.
-    pub(crate) fn push(&mut self, network: &Network, steps: Option<&[TensorSteps]>) -> Result<(), Failure> {
+    pub(crate) fn push(
+        &mut self,
+        network: &Network,
+        steps: Option<&[TensorSteps]>,
+        corrections: Option<&[Vec<u8>]>,
+    ) -> Result<(), Failure> {
         let path = self.path.clone();
         let Some(writer) = &mut self.writer else { return Ok(()) };
         interrupt::while_writing(|| {
-            writer.push(network, steps)?;
+            writer.push_corrected(network, steps, corrections)?;
             writer.flush()?.sync_data()?;
             Ok(())
         })
@@ -126,8 +131,10 @@ impl PartFile {
         let result = asmr_media::write_with_seek(&self.output, |file| {
             let mut shorter = AsmrWriter::new(BufWriter::new(file), header).map_err(std::io::Error::other)?;
             for chunk in 0..n_chunks {
-                let (network, steps) = writer.network(chunk).map_err(std::io::Error::other)?;
-                shorter.push(&network, steps.as_deref()).map_err(std::io::Error::other)?;
+                let whole = writer.chunk(chunk).map_err(std::io::Error::other)?;
+                shorter
+                    .push_corrected(&whole.network, whole.steps.as_deref(), whole.corrections.as_deref())
+                    .map_err(std::io::Error::other)?;
             }
             shorter.finish().map_err(std::io::Error::other)?;
             Ok(())

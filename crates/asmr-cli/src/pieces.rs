@@ -5,12 +5,14 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use asmr::exact::ExactDecoder;
 use asmr::file::AsmrReader;
 use asmr::inference::{Decoder, Precision, Request};
 use asmr::partition::Partition;
 use asmr::signal::{Samples, SignalInfo};
 use asmr::walk::Region;
 
+use crate::corrections::Corrections;
 use crate::error::Failure;
 use crate::files;
 
@@ -91,19 +93,36 @@ pub(crate) fn decode<R: Read + Seek>(
         if start >= end {
             continue;
         }
-        let network = match reader.network(chunk) {
+        let read = match reader.chunk(chunk) {
             Err(error) if wanted.recover && files::is_lost(&error) => {
                 // Its shape is known, and its place is to be filled.
                 done.lost.push(start..end);
                 None
             }
-            network => Some(network.map_err(|error| files::unusable(path, &error))?),
+            read => Some(read.map_err(|error| files::unusable(path, &error))?),
         };
-        let clock = Instant::now();
-        let decoder = network.as_ref().map(|network| Decoder::with_precision(network, wanted.precision));
-        done.prepare += clock.elapsed();
         let partition = &header.chunk_config(chunk).partition;
         let info = header.chunk_signal(chunk);
+        // Floats are the network's own, and a thumbnail is one of what the network gives.
+        let is_corrected = header.max_error.is_some() && !wanted.raw && wanted.request.thumbnail == 1;
+        if is_corrected && wanted.precision != Precision::F32 {
+            return Err(Failure::usage(format!(
+                "{} corrects what its network gives in 32-bit floats; leave --precision out",
+                path.display()
+            )));
+        }
+        let clock = Instant::now();
+        let (network, corrections) =
+            read.map_or((None, None), |read| (Some(read.network), read.corrections.filter(|_| is_corrected)));
+        let mut exact = network.as_ref().zip(corrections).map(|(network, slabs)| {
+            let corrections = Corrections::new(&info, slabs, header.max_error.unwrap_or_default());
+            (ExactDecoder::new(network), corrections)
+        });
+        let decoder = network
+            .as_ref()
+            .filter(|_| exact.is_none())
+            .map(|network| Decoder::with_precision(network, wanted.precision));
+        done.prepare += clock.elapsed();
         let step = piece_slices(partition, &info, &region);
         let mut at = start - range.start;
         let end = end - range.start;
@@ -117,10 +136,17 @@ pub(crate) fn decode<R: Read + Seek>(
             let extents = request.output_extents(partition).map_err(|error| files::refused(&error))?;
             let shape = SignalInfo { extents, ..info.clone() };
             let clock = Instant::now();
-            let values = match &decoder {
-                None => zeros(&shape, wanted.raw),
-                Some(decoder) if wanted.raw => Samples::F32(files::decode_values(decoder, &request, &shape)?),
-                Some(decoder) => files::decode_samples(decoder, &request, &shape, &mut buffer)?,
+            let values = match (&mut exact, &decoder) {
+                (Some((decoder, corrections)), _) => {
+                    corrections.corrected(decoder, &part).map_err(|error| {
+                        Failure::usage(format!("{}: the corrections: {error}", path.display()))
+                    })?
+                }
+                (None, None) => zeros(&shape, wanted.raw),
+                (None, Some(decoder)) if wanted.raw => {
+                    Samples::F32(files::decode_values(decoder, &request, &shape)?)
+                }
+                (None, Some(decoder)) => files::decode_samples(decoder, &request, &shape, &mut buffer)?,
             };
             done.decode += clock.elapsed();
             let first = at / if partition.extents()[0] > 1 { wanted.request.thumbnail as u64 } else { 1 };

@@ -21,6 +21,8 @@ pub(crate) const LEAST_LOSS_DB: f64 = 0.01;
 const BITS_PER_WEIGHT: f64 = 7.5;
 /// Fewer bits than this say little about a weight.
 const LEAST_BITS_PER_WEIGHT: f64 = 1.0;
+/// Values of a corrected signal for each weight: predicting corrections from their neighbours leaves a network little to gain.
+const VALUES_PER_CORRECTED_WEIGHT: u64 = 1024;
 /// A file's bytes without its weights, about.
 const HEADER_BYTES: u64 = 720;
 
@@ -34,6 +36,17 @@ pub(crate) fn size(args: &EncodeArgs, info: &SignalInfo) -> Option<u64> {
 pub(crate) fn max_params(size: u64, n_chunks: u32) -> u64 {
     let bytes = size.saturating_sub(HEADER_BYTES) as f64 / f64::from(n_chunks);
     (bytes * 8.0 / BITS_PER_WEIGHT) as u64
+}
+
+/// The bound on errors that is asked for.
+pub(crate) fn max_error(args: &EncodeArgs) -> Option<u32> {
+    // The option's range is that of u32.
+    if args.lossless { Some(0) } else { args.max_error.map(|error| error as u32) }
+}
+
+/// Weights of a network whose errors are corrected: each has to save more bits of corrections than it takes.
+pub(crate) fn corrected_params(info: &SignalInfo) -> u64 {
+    (info.n_values().unwrap_or(u64::MAX) / VALUES_PER_CORRECTED_WEIGHT).max(1)
 }
 
 /// Refuses a size that the file's networks have no room in.

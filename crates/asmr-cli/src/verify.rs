@@ -4,6 +4,7 @@ use asmr::file::{Encoding, FileError};
 use serde::Serialize;
 
 use crate::args::{Common, VerifyArgs};
+use crate::corrections::Corrections;
 use crate::error::{Failure, OK, USAGE, say};
 use crate::files::{is_lost, open_damaged, unusable};
 use crate::report::{print, print_json, quote, thousands};
@@ -31,7 +32,17 @@ pub(crate) fn run(args: &VerifyArgs, common: &Common) -> Result<u8, Failure> {
     let mut lost = Vec::new();
     let mut first: Option<FileError> = None;
     for chunk in 0..n_chunks {
-        if let Err(error) = reader.network(chunk) {
+        if let Err(error) = reader.chunk(chunk).and_then(|read| {
+            let info = reader.header().chunk_signal(chunk);
+            let max_error = reader.header().max_error.unwrap_or_default();
+            let Some(slabs) = read.corrections else { return Ok(()) };
+            let n_slabs = slabs.len();
+            let mut corrections = Corrections::new(&info, slabs, max_error);
+            (0..n_slabs).try_for_each(|slab| {
+                let checked = corrections.slab(slab).map(|_| ());
+                checked.map_err(|error| FileError::Inconsistent(format!("the corrections: {error}")))
+            })
+        }) {
             if !is_lost(&error) {
                 return Err(unusable(path, &error));
             }

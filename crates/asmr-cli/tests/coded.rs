@@ -87,6 +87,9 @@ fn the_reader_in_python_agrees() {
         "rgb.png --weights coded --chunk 12",
         "rgb.png --weights f32 --chunk 7",
         "rgb.png --weights coded --levels 5 --width 20",
+        "rgb.png --lossless",
+        "grey.png --max-error 2 --chunk 12 --modulator table",
+        "rgb.png --max-error 1 --modulator nonlinear",
     ] {
         folder.asmr(&format!("encode {options} -o n.asmr --steps 60 --quiet")).expect(0);
         folder.asmr("decode n.asmr -o ours.npy --quiet").expect(0);
@@ -109,10 +112,12 @@ fn the_reader_in_python_agrees() {
         let Samples::U8(decoded) = read(&folder.path("ours.png")).samples().clone() else { panic!("8 bits") };
         let samples = folder.read("samples.npy");
         let theirs = &samples[samples.len() - decoded.len()..];
-        assert!(decoded.iter().zip(theirs).all(|(a, b)| a.abs_diff(*b) <= 1), "{options}");
+        // Corrected values are the same everywhere.
+        let tolerance = u8::from(!options.contains("less") && !options.contains("--max-error"));
+        assert!(decoded.iter().zip(theirs).all(|(a, b)| a.abs_diff(*b) <= tolerance), "{options}");
         n_cases += 1;
     }
-    assert_eq!(n_cases, 8);
+    assert_eq!(n_cases, 11);
 }
 
 /// The reader in Python refuses what is damaged, too.
@@ -207,4 +212,87 @@ fn targets_that_contradict_are_refused() {
     }
     assert_eq!(n_cases, 10);
     assert_eq!(folder.names(), ["p.png"]);
+}
+
+/// Errors stay within their bound, for every type of whole numbers, in chunks, and in regions.
+#[test]
+fn bounds_on_errors_are_kept() {
+    let folder = Folder::new();
+    folder.picture("p.png", 45, 70, RGB);
+    let mut state = 3u32;
+    // Waves and noise, over a type's whole range.
+    let raw: Vec<u8> = (0..6000 * 4)
+        .map(|i| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            ((f64::from(i) * 0.01).sin() * 100.0) as i8 as u8 ^ (state >> 29) as u8
+        })
+        .collect();
+    folder.write("v.raw", &raw);
+    let mut n_cases = 0;
+    for bound in [0u32, 1, 3, 100] {
+        let option = if bound == 0 { "--lossless".to_owned() } else { format!("--max-error {bound}") };
+        let line = format!("encode p.png -o p.asmr --steps 40 --json --quiet {option}");
+        let made = folder.asmr(&line).expect(0).json();
+        assert!(number(&made, "max_abs_error") <= f64::from(bound), "{option}");
+        let info = folder.asmr("info p.asmr --json").expect(0).json();
+        assert_eq!(info["max_error"], bound);
+        for (dtype, shape) in [
+            ("u8", "30,40,20"),
+            ("i16", "30,400"),
+            ("u16", "12000"),
+            ("i32", "6,10,10,10"),
+            ("u32", "6000"),
+            ("i8", "24000"),
+        ] {
+            let options = format!("--shape {shape} --dtype {dtype} --steps 10 --quiet {option}");
+            for chunk in ["", "--chunk 5"].iter().take(if shape.contains(',') { 2 } else { 1 }) {
+                folder.asmr(&format!("encode v.raw -o v.asmr {options} {chunk}")).expect(0);
+                folder.asmr("verify v.asmr").expect(0);
+                let eval = folder.asmr("eval v.asmr v.raw --json --quiet --reps 1").expect(0).json();
+                assert!(number(&eval, "max_abs_error") <= f64::from(bound), "{option} {dtype} {chunk}");
+                if bound == 0 {
+                    folder.asmr("decode v.asmr -o back.raw --quiet").expect(0);
+                    assert!(
+                        folder.read("back.raw") == raw[..folder.read("back.raw").len()],
+                        "{dtype} {chunk}"
+                    );
+                }
+                n_cases += 1;
+            }
+        }
+    }
+    assert_eq!(n_cases, 4 * 9);
+    // A part is a part of the whole.
+    folder.asmr("encode p.png -o p.asmr --steps 40 --quiet --lossless --chunk 20").expect(0);
+    folder.asmr("decode p.asmr -o part.png --quiet --region 13..44,5..61").expect(0);
+    let (whole, part) = (read(&folder.path("p.png")), read(&folder.path("part.png")));
+    let (Samples::U8(whole), Samples::U8(part)) = (whole.samples(), part.samples()) else { panic!("8 bits") };
+    let expected: Vec<u8> =
+        (13..44).flat_map(|y| whole[(y * 70 + 5) * 3..(y * 70 + 61) * 3].to_vec()).collect();
+    assert!(*part == expected);
+}
+
+#[test]
+fn bounds_that_cannot_be_kept_are_refused() {
+    let folder = Folder::new();
+    folder.picture("p.png", 16, 16, GREY);
+    folder.write("f.raw", &[0; 400]);
+    let mut n_cases = 0;
+    for (line, words) in [
+        ("encode p.png --max-error -1", &["--max-error", "0 to"][..]),
+        ("encode p.png --max-error x", &["--max-error", "whole number"]),
+        ("encode p.png --max-error 1 --lossless", &["--max-error", "--lossless"]),
+        ("encode p.png --lossless --bytes 2k", &["--lossless", "--bytes"]),
+        ("encode p.png --lossless --psnr 40", &["--lossless", "--psnr"]),
+        ("encode p.png --lossless --weights f32", &["--lossless", "--weights f32"]),
+        ("encode f.raw --shape 10,10 --dtype f32 --lossless", &["whole numbers", "floating-point"]),
+    ] {
+        folder.asmr(line).refuses(2, words);
+        n_cases += 1;
+    }
+    assert_eq!(n_cases, 7);
+    assert_eq!(folder.names(), ["f.raw", "p.png"]);
+    folder.asmr("encode p.png --lossless --steps 5 --quiet").expect(0);
+    folder.asmr("decode p.asmr --precision int16 -o x.png").refuses(2, &["--precision"]);
+    folder.asmr("export p.asmr -o x.safetensors").refuses(2, &["corrects"]);
 }

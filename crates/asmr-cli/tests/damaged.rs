@@ -41,7 +41,7 @@ fn assert_rows(folder: &Folder, lost: std::ops::Range<usize>) {
 #[test]
 fn intact_chunks_are_recovered() {
     let mut n_cases = 0;
-    for options in ["--weights f32", "--weights coded"] {
+    for options in ["--weights f32", "--weights coded", "--lossless"] {
         let folder = Folder::new();
         let (bytes, chunks) = sequence(&folder, options);
         let whole = folder.asmr("verify n.asmr").expect(0);
@@ -90,7 +90,7 @@ fn intact_chunks_are_recovered() {
         folder.asmr("verify d.asmr").refuses(2, &["d.asmr", "checksum of its header"]);
         folder.asmr("decode d.asmr -o none.png --recover").refuses(2, &["checksum of its header"]);
     }
-    assert_eq!(n_cases, 4);
+    assert_eq!(n_cases, 6);
 }
 
 #[test]

@@ -216,15 +216,8 @@ impl QuantisedWeights {
             "steps fit their tensors"
         );
         let mut coded = self.clone();
-        let mut encoder = DefaultRangeEncoder::new();
-        // An encoder never fails: every decision has a probability above 0, and its memory grows as needed.
-        let done = code(&mut Encoder(&mut encoder), &tensors, &mut coded);
-        debug_assert!(done.is_ok());
-        let words = encoder.into_compressed().unwrap_or_default();
-        let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
-        // Bytes that are missing at the end are read as 0.
-        let n = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-        bytes.resize(n.max(least_bytes(config)), 0);
+        let mut bytes = encode_decisions(|coder| code(coder, &tensors, &mut coded));
+        bytes.resize(bytes.len().max(least_bytes(config)), 0);
         bytes
     }
 
@@ -240,39 +233,61 @@ impl QuantisedWeights {
             return Err(CodingError);
         }
         let n = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-        let words: Vec<u32> = bytes[..n]
-            .chunks(4)
-            .map(|chunk| {
-                let mut word = [0; 4];
-                word[..chunk.len()].copy_from_slice(chunk);
-                u32::from_be_bytes(word)
-            })
-            .collect();
         let tensors = config.tensors();
         let steps = vec![TensorSteps::uniform(Step::from_code(0)); tensors.len()];
         let mut coded = Self { steps, values: vec![0; config.n_params()] };
-        let Ok(mut decoder) = DefaultRangeDecoder::from_compressed(words);
-        code(&mut Decoder(&mut decoder), &tensors, &mut coded)?;
-        // Nothing may follow it.
-        if !decoder.maybe_exhausted() {
-            return Err(CodingError);
-        }
+        decode_decisions(&bytes[..n], |coder| code(coder, &tensors, &mut coded))?;
         Ok(coded)
     }
 }
 
-/// Bytes that are no coded weights.
+/// The bytes of decisions, without bytes of 0 at their end.
+pub(crate) fn encode_decisions(decide: impl FnOnce(&mut Encoder<'_>) -> Result<(), CodingError>) -> Vec<u8> {
+    let mut encoder = DefaultRangeEncoder::new();
+    // An encoder never fails: every decision has a probability above 0, and its memory grows as needed.
+    let done = decide(&mut Encoder(&mut encoder));
+    debug_assert!(done.is_ok());
+    let words = encoder.into_compressed().unwrap_or_default();
+    let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
+    // Bytes that are missing at the end are read as 0.
+    bytes.truncate(bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1));
+    bytes
+}
+
+/// Takes decisions from their bytes, which must have no byte of 0 at their end, nor more than was needed.
+pub(crate) fn decode_decisions(
+    bytes: &[u8],
+    decide: impl FnOnce(&mut Decoder<'_>) -> Result<(), CodingError>,
+) -> Result<(), CodingError> {
+    if bytes.last() == Some(&0) {
+        return Err(CodingError);
+    }
+    let words: Vec<u32> = bytes
+        .chunks(4)
+        .map(|chunk| {
+            let mut word = [0; 4];
+            word[..chunk.len()].copy_from_slice(chunk);
+            u32::from_be_bytes(word)
+        })
+        .collect();
+    let Ok(mut decoder) = DefaultRangeDecoder::from_compressed(words);
+    decide(&mut Decoder(&mut decoder))?;
+    // Nothing may follow it.
+    if decoder.maybe_exhausted() { Ok(()) } else { Err(CodingError) }
+}
+
+/// Bytes that are no code of weights or corrections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the coded weights are not what an encoder writes")]
+#[error("the coded numbers are not what an encoder writes")]
 pub struct CodingError;
 
 /// One direction of the coder: both take the same decisions in the same order.
-trait Coder {
+pub(crate) trait Coder {
     /// Codes a decision: an encoder takes `bit`, a decoder ignores it; both give what was coded.
     fn bit(&mut self, probability: &mut Probability, bit: bool) -> Result<bool, CodingError>;
 }
 
-struct Encoder<'a>(&'a mut DefaultRangeEncoder);
+pub(crate) struct Encoder<'a>(&'a mut DefaultRangeEncoder);
 
 impl Coder for Encoder<'_> {
     fn bit(&mut self, probability: &mut Probability, bit: bool) -> Result<bool, CodingError> {
@@ -282,7 +297,7 @@ impl Coder for Encoder<'_> {
     }
 }
 
-struct Decoder<'a>(&'a mut DefaultRangeDecoder);
+pub(crate) struct Decoder<'a>(&'a mut DefaultRangeDecoder);
 
 impl Coder for Decoder<'_> {
     fn bit(&mut self, probability: &mut Probability, _bit: bool) -> Result<bool, CodingError> {
@@ -295,7 +310,7 @@ impl Coder for Decoder<'_> {
 /// The estimated probability that a decision is "no", learnt from those before it: a mean of all at first, of about
 /// [`Self::MEMORY`] later.
 #[derive(Clone, Copy, Debug)]
-struct Probability {
+pub(crate) struct Probability {
     /// Of 2^[`PRECISION`].
     of_no: u16,
     n_seen: u8,
@@ -345,29 +360,29 @@ impl DecoderModel<PRECISION> for Probability {
     }
 }
 
-/// What is learnt about the numbers of tensors alike. Neighbours of a weight say nothing about it: contexts of the magnitudes
-/// beside and above it made trained networks' files longer.
+/// What is learnt about numbers alike, of at most `LONGEST` bits. Neighbours of a weight say nothing about it: contexts of the
+/// magnitudes beside and above it made trained networks' files longer.
 #[derive(Clone, Debug)]
-struct NumberModel {
+pub(crate) struct NumberModel<const LONGEST: usize> {
     is_zero: Probability,
     is_negative: Probability,
     /// Whether `|q|` has more than `i + 1` bits.
-    is_longer: [Probability; MAX_LENGTH],
-    /// By length: the highest bit below the leading one, ...
-    second: [Probability; MAX_LENGTH + 1],
+    is_longer: [Probability; LONGEST],
+    /// By length less 1: the highest bit below the leading one, ...
+    second: [Probability; LONGEST],
     /// ... and the next, by that one.
-    third: [[Probability; 2]; MAX_LENGTH + 1],
+    third: [[Probability; 2]; LONGEST],
 }
 
-impl NumberModel {
-    fn new() -> Self {
+impl<const LONGEST: usize> NumberModel<LONGEST> {
+    pub(crate) fn new() -> Self {
         let new = Probability::new();
         Self {
             is_zero: new,
             is_negative: new,
-            is_longer: [new; MAX_LENGTH],
-            second: [new; MAX_LENGTH + 1],
-            third: [[new; 2]; MAX_LENGTH + 1],
+            is_longer: [new; LONGEST],
+            second: [new; LONGEST],
+            third: [[new; 2]; LONGEST],
         }
     }
 }
@@ -399,7 +414,7 @@ fn code(
     tensors: &[Tensor],
     weights: &mut QuantisedWeights,
 ) -> Result<(), CodingError> {
-    let mut models: [[NumberModel; N_OCTAVES]; N_CLASSES] =
+    let mut models: [[NumberModel<MAX_LENGTH>; N_OCTAVES]; N_CLASSES] =
         std::array::from_fn(|_| std::array::from_fn(|_| NumberModel::new()));
     let mut grade_model = NumberModel::new();
     for (tensor, steps) in tensors.iter().zip(&mut weights.steps) {
@@ -407,7 +422,7 @@ fn code(
         let (models, finest) = (&mut models[class(tensor.role)], steps.finest.code);
         for (q, step) in weights.values[tensor.range()].iter_mut().zip(steps.all(n_columns(tensor))) {
             let octave = usize::from((step.code - finest) / 4).min(N_OCTAVES - 1);
-            *q = number(coder, &mut models[octave], *q)?;
+            *q = number(coder, &mut models[octave], i64::from(*q))? as i32;
         }
     }
     Ok(())
@@ -416,7 +431,7 @@ fn code(
 /// Codes the steps of a tensor.
 fn code_steps(
     coder: &mut impl Coder,
-    model: &mut NumberModel,
+    model: &mut NumberModel<MAX_LENGTH>,
     shape: &[usize],
     steps: &mut TensorSteps,
 ) -> Result<(), CodingError> {
@@ -426,36 +441,40 @@ fn code_steps(
         for (grades, n) in [(&mut steps.rows, n_rows), (&mut steps.columns, n_columns)] {
             grades.resize(n, 0);
             for grade in grades {
-                *grade = u8::try_from(number(coder, model, i32::from(*grade))?).map_err(|_| CodingError)?;
+                *grade = u8::try_from(number(coder, model, i64::from(*grade))?).map_err(|_| CodingError)?;
             }
         }
     }
     if steps.fit(shape) { Ok(()) } else { Err(CodingError) }
 }
 
-/// Codes a whole number.
-fn number(coder: &mut impl Coder, model: &mut NumberModel, q: i32) -> Result<i32, CodingError> {
+/// Codes a whole number of at most `LONGEST` bits.
+pub(crate) fn number<const LONGEST: usize>(
+    coder: &mut impl Coder,
+    model: &mut NumberModel<LONGEST>,
+    q: i64,
+) -> Result<i64, CodingError> {
     if coder.bit(&mut model.is_zero, q == 0)? {
         return Ok(0);
     }
     let negative = coder.bit(&mut model.is_negative, q < 0)?;
     let magnitude = q.unsigned_abs();
-    let wanted = (u32::BITS - magnitude.leading_zeros()) as usize;
+    let wanted = (u64::BITS - magnitude.leading_zeros()) as usize;
     let mut length = 1;
-    while length < MAX_LENGTH && coder.bit(&mut model.is_longer[length - 1], wanted > length)? {
+    while length < LONGEST && coder.bit(&mut model.is_longer[length - 1], wanted > length)? {
         length += 1;
     }
     let mut coded = 1;
     for left in (0..length - 1).rev() {
         let bit = magnitude >> left & 1;
         let bit = match length - 2 - left {
-            0 => u32::from(coder.bit(&mut model.second[length], bit == 1)?),
-            1 => u32::from(coder.bit(&mut model.third[length][(coded & 1) as usize], bit == 1)?),
-            _ => raw_bits(coder, bit, 1)?,
+            0 => u64::from(coder.bit(&mut model.second[length - 1], bit == 1)?),
+            1 => u64::from(coder.bit(&mut model.third[length - 1][(coded & 1) as usize], bit == 1)?),
+            _ => u64::from(raw_bits(coder, bit as u32, 1)?),
         };
         coded = coded << 1 | bit;
     }
-    Ok(if negative { -(coded as i32) } else { coded as i32 })
+    Ok(if negative { -(coded as i64) } else { coded as i64 })
 }
 
 /// Codes bits that nothing is known about, the highest first.

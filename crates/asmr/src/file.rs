@@ -66,7 +66,7 @@ use crate::signal::{SignalError, SignalInfo};
 use header::Header;
 
 pub use fit::{FitRecord, MAX_FIT_DEPTH};
-pub use sequence::{AsmrReader, AsmrWriter, Encoding, FileHeader, MAX_CHUNKS, WrittenChunk};
+pub use sequence::{AsmrReader, AsmrWriter, Chunk, Encoding, FileHeader, MAX_CHUNKS, WrittenChunk};
 
 /// The first 8 bytes of every `.asmr` file. `A5` shows 7-bit transfers and transcoding, `CR LF LF` shows every
 /// conversion of line ends.
@@ -211,6 +211,9 @@ pub enum FileError {
         /// How many.
         n_chunks: usize,
     },
+    /// Corrections where a network alone is expected.
+    #[error("the file corrects what its network gives, and the network alone is not what it decodes to")]
+    Corrections,
     /// A fit record that does not fit the header.
     #[error("the fit record cannot be stored: {0}")]
     Fit(String),

@@ -4,6 +4,7 @@
 pub mod anglesum;
 pub mod coding;
 pub mod cost;
+pub mod exact;
 pub mod file;
 pub mod inference;
 pub mod interchange;
@@ -15,6 +16,7 @@ pub mod partition;
 pub mod planner;
 pub mod published;
 pub mod reference;
+pub mod residual;
 mod samples;
 pub mod signal;
 pub mod walk;

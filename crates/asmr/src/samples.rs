@@ -154,6 +154,41 @@ impl Samples {
         }
     }
 
+    /// Whole numbers as such; `None` for floats.
+    #[must_use]
+    pub fn whole_numbers(&self) -> Option<Vec<i64>> {
+        match self {
+            Self::U8(v) => Some(v.iter().map(|&x| i64::from(x)).collect()),
+            Self::I8(v) => Some(v.iter().map(|&x| i64::from(x)).collect()),
+            Self::U16(v) => Some(v.iter().map(|&x| i64::from(x)).collect()),
+            Self::I16(v) => Some(v.iter().map(|&x| i64::from(x)).collect()),
+            Self::U32(v) => Some(v.iter().map(|&x| i64::from(x)).collect()),
+            Self::I32(v) => Some(v.iter().map(|&x| i64::from(x)).collect()),
+            Self::F32(_) | Self::F64(_) => None,
+        }
+    }
+
+    /// Values of a type from whole numbers, those outside its range as the nearest inside.
+    #[must_use]
+    pub fn from_whole_numbers(sample_type: SampleType, numbers: &[i64]) -> Self {
+        macro_rules! whole {
+            ($variant:ident, $type:ty) => {{
+                let (low, high) = (i64::from(<$type>::MIN), i64::from(<$type>::MAX));
+                Self::$variant(numbers.iter().map(|&x| x.clamp(low, high) as $type).collect())
+            }};
+        }
+        match sample_type {
+            SampleType::U8 => whole!(U8, u8),
+            SampleType::I8 => whole!(I8, i8),
+            SampleType::U16 => whole!(U16, u16),
+            SampleType::I16 => whole!(I16, i16),
+            SampleType::U32 => whole!(U32, u32),
+            SampleType::I32 => whole!(I32, i32),
+            SampleType::F32 => Self::F32(numbers.iter().map(|&x| x as f32).collect()),
+            SampleType::F64 => Self::F64(numbers.iter().map(|&x| x as f64).collect()),
+        }
+    }
+
     /// The first value that is not finite, with its position.
     #[must_use]
     pub fn first_not_finite(&self) -> Option<(usize, f64)> {

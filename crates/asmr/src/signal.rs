@@ -52,6 +52,20 @@ impl SampleType {
         }
     }
 
+    /// The least and the greatest whole number of the type; `None` for floats.
+    #[must_use]
+    pub fn whole_range(self) -> Option<(i64, i64)> {
+        match self {
+            Self::U8 => Some((0, i64::from(u8::MAX))),
+            Self::I8 => Some((i64::from(i8::MIN), i64::from(i8::MAX))),
+            Self::U16 => Some((0, i64::from(u16::MAX))),
+            Self::I16 => Some((i64::from(i16::MIN), i64::from(i16::MAX))),
+            Self::U32 => Some((0, i64::from(u32::MAX))),
+            Self::I32 => Some((i64::from(i32::MIN), i64::from(i32::MAX))),
+            Self::F32 | Self::F64 => None,
+        }
+    }
+
     /// Whether values are floating-point numbers.
     #[must_use]
     pub fn is_float(self) -> bool {

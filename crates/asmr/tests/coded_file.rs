@@ -59,7 +59,8 @@ fn a_coded_file_comes_back() {
     assert_eq!(stream, bytes);
     let mut reader = AsmrReader::open(Cursor::new(&bytes), &Limits::default()).unwrap();
     assert_eq!((reader.version(), reader.header().encoding), (3, Encoding::Coded));
-    assert_eq!(reader.network_and_steps(0).unwrap(), (file.network.clone(), file.steps.clone()));
+    let chunk = reader.chunk(0).unwrap();
+    assert_eq!((chunk.network, chunk.steps), (file.network.clone(), file.steps.clone()));
     // Prefix, header, one entry of the index, its checksum and padding; the code is all the rest.
     let header_len = u32::from_le_bytes(bytes[12..16].try_into().unwrap()) as usize;
     let code = QuantisedWeights::exact(file.network.config(), file.steps.unwrap(), file.network.params());
@@ -165,7 +166,8 @@ fn a_coded_sequence_is_gone_on_with() {
     }
     let chunks = writer.written();
     assert_ne!(chunks[0].n_bytes, chunks[1].n_bytes);
-    assert_eq!(writer.network(1).unwrap(), (networks[1].0.clone(), Some(networks[1].1.clone())));
+    let second = writer.chunk(1).unwrap();
+    assert_eq!((second.network, second.steps), (networks[1].0.clone(), Some(networks[1].1.clone())));
     let mut unfinished = writer.flush().unwrap().get_ref().clone();
     unfinished.extend([1, 2, 3]);
     let mut resumed = AsmrWriter::resume(Cursor::new(unfinished), header.clone(), &chunks).unwrap();
@@ -175,7 +177,8 @@ fn a_coded_sequence_is_gone_on_with() {
     let mut reader = AsmrReader::open(Cursor::new(bytes), &Limits::default()).unwrap();
     assert_eq!(reader.header(), &header);
     for (chunk, (network, steps)) in networks.iter().enumerate() {
-        assert_eq!(reader.network_and_steps(chunk).unwrap(), (network.clone(), Some(steps.clone())));
+        let read = reader.chunk(chunk).unwrap();
+        assert_eq!((&read.network, read.steps.as_ref()), (network, Some(steps)));
     }
 }
 

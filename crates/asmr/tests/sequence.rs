@@ -25,7 +25,14 @@ fn recording() -> (FileHeader, Vec<Network>) {
         NetworkConfig { partition, channels: 2, width: 5, omega_0: 30.0, modulator: Modulator::Linear };
     let mut fit = FitRecord::new();
     fit.insert("steps", 10);
-    let header = FileHeader { signal, chunk_extent: 24, network, encoding: Encoding::F32, fit: Some(fit) };
+    let header = FileHeader {
+        signal,
+        chunk_extent: 24,
+        network,
+        encoding: Encoding::F32,
+        max_error: None,
+        fit: Some(fit),
+    };
     let networks: Vec<_> =
         (0..3).map(|chunk| Network::init(header.chunk_config(chunk), chunk as u64, 1.0).unwrap()).collect();
     (header, networks)
@@ -141,7 +148,8 @@ fn an_unfinished_file_is_none_and_can_be_gone_on_with() {
     let mut writer = AsmrWriter::new(Cursor::new(Vec::new()), header.clone()).unwrap();
     writer.push(&networks[0], None).unwrap();
     writer.push(&networks[1], None).unwrap();
-    assert_eq!(writer.network(0).unwrap(), (networks[0].clone(), None));
+    let first = writer.chunk(0).unwrap();
+    assert_eq!((first.network, first.steps), (networks[0].clone(), None));
     let chunks = writer.written();
     let mut unfinished = writer.flush().unwrap().get_ref().clone();
     assert!(read_all(&unfinished).is_err());

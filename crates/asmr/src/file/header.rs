@@ -64,6 +64,8 @@ struct Chunks {
     extent: usize,
     /// Number of chunks.
     n: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_error: Option<u32>,
 }
 
 /// The header of version 2 or 3 as JSON.
@@ -76,7 +78,12 @@ pub(super) fn write_chunked(header: &FileHeader) -> Result<Vec<u8>, FileError> {
         #[serde(skip_serializing_if = "Option::is_none")]
         fit: Option<&'a FitRecord>,
     }
-    let chunks = Chunks { encoding: header.encoding, extent: header.chunk_extent, n: header.n_chunks() };
+    let chunks = Chunks {
+        encoding: header.encoding,
+        extent: header.chunk_extent,
+        n: header.n_chunks(),
+        max_error: header.max_error,
+    };
     let fields =
         Fields { signal: &header.signal, network: &header.network, chunks, fit: header.fit.as_ref() };
     serde_json::to_vec(&fields).map_err(|e| FileError::Header(e.to_string()))
@@ -93,7 +100,7 @@ pub(super) fn parse(bytes: &[u8], version: u16) -> Result<FileHeader, FileError>
     signal.validate()?;
     let network: NetworkConfig = part(&mut fields, "network")?;
     network.validate()?;
-    let (chunk_extent, encoding) = if version == 1 {
+    let (chunk_extent, encoding, max_error) = if version == 1 {
         let weights: Weights = part(&mut fields, "weights")?;
         if weights.encoding != "f32" {
             return Err(FileError::Header(format!(
@@ -108,7 +115,7 @@ pub(super) fn parse(bytes: &[u8], version: u16) -> Result<FileHeader, FileError>
                 network.n_params()
             )));
         }
-        (signal.extents[0], Encoding::F32)
+        (signal.extents[0], Encoding::F32, None)
     } else {
         let chunks: Chunks = part(&mut fields, "chunks")?;
         let expected = if version == 2 { Encoding::F32 } else { Encoding::Coded };
@@ -125,7 +132,7 @@ pub(super) fn parse(bytes: &[u8], version: u16) -> Result<FileHeader, FileError>
                 chunks.n, chunks.extent, signal.extents[0]
             )));
         }
-        (chunks.extent, chunks.encoding)
+        (chunks.extent, chunks.encoding, chunks.max_error)
     };
     let fit = match fields.remove("fit") {
         None => None,
@@ -135,7 +142,7 @@ pub(super) fn parse(bytes: &[u8], version: u16) -> Result<FileHeader, FileError>
     if let Some(unknown) = fields.keys().next() {
         return Err(FileError::Header(format!("unknown field '{unknown}'")));
     }
-    let header = FileHeader { signal, chunk_extent, network, encoding, fit };
+    let header = FileHeader { signal, chunk_extent, network, encoding, max_error, fit };
     if version == 1 && !header.fits_version_1() {
         return Err(FileError::Header(
             "its signal has a sample type, a value range or metadata that version 1 does not have".to_owned(),

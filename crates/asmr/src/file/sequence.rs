@@ -23,6 +23,7 @@ use super::{
 use crate::coding::{QuantisedWeights, TensorSteps};
 use crate::network::{Network, NetworkConfig};
 use crate::partition::Partition;
+use crate::residual;
 use crate::signal::SignalInfo;
 
 /// The most chunks of a file.
@@ -65,6 +66,8 @@ pub struct FileHeader {
     pub network: NetworkConfig,
     /// How all networks' weights are stored.
     pub encoding: Encoding,
+    /// The most by which a decoded value differs from its original, where corrections ([`crate::residual`]) make sure of it.
+    pub max_error: Option<u32>,
     /// How the networks were fitted, if known.
     pub fit: Option<FitRecord>,
 }
@@ -73,7 +76,14 @@ impl FileHeader {
     /// A signal with one network, its weights as 32-bit floats.
     #[must_use]
     pub fn single(signal: SignalInfo, network: NetworkConfig, fit: Option<FitRecord>) -> Self {
-        Self { chunk_extent: signal.extents[0], signal, network, encoding: Encoding::F32, fit }
+        Self {
+            chunk_extent: signal.extents[0],
+            signal,
+            network,
+            encoding: Encoding::F32,
+            max_error: None,
+            fit,
+        }
     }
 
     /// Number of chunks, 1 or more.
@@ -101,6 +111,17 @@ impl FileHeader {
         let partition = Partition::new(&extents, self.network.partition.bases());
         let partition = partition.expect("a shorter extent fits the bases of a longer one");
         NetworkConfig { partition, ..self.network.clone() }
+    }
+
+    /// Slabs in which a chunk's corrections are coded, where there are any.
+    ///
+    /// # Panics
+    /// When there is no such chunk.
+    #[must_use]
+    pub fn n_slabs(&self, chunk: usize) -> Option<usize> {
+        self.max_error?;
+        let info = self.chunk_signal(chunk);
+        Some(info.extents[0].div_ceil(residual::slab_slices(&info)))
     }
 
     /// Shape and metadata of a chunk as a signal of its own.
@@ -142,6 +163,13 @@ impl FileHeader {
                 "the signal has {} channels and the network {}",
                 self.signal.channels, self.network.channels
             )));
+        }
+        if self.max_error.is_some()
+            && (self.encoding != Encoding::Coded || self.signal.sample_type.is_float())
+        {
+            return Err(FileError::Inconsistent(
+                "corrections are for whole numbers, and for files whose weights are coded".to_owned(),
+            ));
         }
         self.fit.as_ref().map_or(Ok(()), FitRecord::validate)
     }
@@ -251,11 +279,30 @@ impl<W: Write + Seek> AsmrWriter<W> {
     /// [`FileError::Inconsistent`] for a network of another shape or one too many, and for weights and steps that do not
     /// suit the encoding; [`FileError::Io`].
     pub fn push(&mut self, network: &Network, steps: Option<&[TensorSteps]>) -> Result<(), FileError> {
+        self.push_corrected(network, steps, None)
+    }
+
+    /// Like [`Self::push`], with the corrections of the chunk's values if the file has a bound on their error, a code of
+    /// [`crate::residual::encode`] for each slab.
+    ///
+    /// # Errors
+    /// As [`Self::push`]; [`FileError::Inconsistent`] for corrections of another number of slabs.
+    pub fn push_corrected(
+        &mut self,
+        network: &Network,
+        steps: Option<&[TensorSteps]>,
+        corrections: Option<&[Vec<u8>]>,
+    ) -> Result<(), FileError> {
         let chunk = self.entries.len();
         if chunk >= self.header.n_chunks() || *network.config() != self.header.chunk_config(chunk) {
             return Err(FileError::Inconsistent(format!(
                 "network {chunk} is not one of the {} that were announced",
                 self.header.n_chunks()
+            )));
+        }
+        if corrections.map(<[_]>::len) != self.header.n_slabs(chunk) {
+            return Err(FileError::Inconsistent(format!(
+                "chunk {chunk} has the wrong number of corrected slabs"
             )));
         }
         let offset = self.entries.last().map_or_else(
@@ -270,7 +317,18 @@ impl<W: Write + Seek> AsmrWriter<W> {
         };
         match (self.header.encoding, steps) {
             (Encoding::F32, None) => super::write_weights(network.params(), &mut write)?,
-            (Encoding::Coded, Some(steps)) => write(&coded(network, steps)?)?,
+            (Encoding::Coded, Some(steps)) => {
+                let code = coded(network, steps)?;
+                if let Some(slabs) = corrections {
+                    for bytes in std::iter::once(&code).chain(slabs) {
+                        write(&(bytes.len() as u32).to_le_bytes())?;
+                    }
+                }
+                write(&code)?;
+                for slab in corrections.unwrap_or_default() {
+                    write(slab)?;
+                }
+            }
             (encoding, _) => {
                 return Err(FileError::Inconsistent(format!(
                     "weights with{} quantisation steps cannot be encoded as '{}'",
@@ -369,14 +427,14 @@ impl<W: Read + Write + Seek> AsmrWriter<W> {
         Ok(Self { writer, header, index_at, entries })
     }
 
-    /// Reads back a chunk that was written, with its steps if it is coded; the writer goes on behind the last one.
+    /// Reads back a chunk that was written; the writer goes on behind the last one.
     ///
     /// # Errors
     /// [`FileError`] as [`AsmrReader::network`].
     ///
     /// # Panics
     /// When it was not written yet.
-    pub fn network(&mut self, chunk: usize) -> Result<(Network, Option<Vec<TensorSteps>>), FileError> {
+    pub fn chunk(&mut self, chunk: usize) -> Result<Chunk, FileError> {
         let entry = self.entries[chunk];
         self.writer.seek(SeekFrom::Start(entry.offset))?;
         let end = entry.offset + entry.n_bytes;
@@ -387,8 +445,19 @@ impl<W: Read + Write + Seek> AsmrWriter<W> {
         check("chunk", entry.checksum, input.checksum.finalize())?;
         let last = self.entries[self.entries.len() - 1];
         self.writer.seek(SeekFrom::Start(last.offset + last.n_bytes))?;
-        weights.into_network(config)
+        weights.into_chunk(config, self.header.n_slabs(chunk))
     }
+}
+
+/// What a file holds of a chunk.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chunk {
+    /// Its network.
+    pub network: Network,
+    /// The quantisation steps of its tensors, where weights are coded.
+    pub steps: Option<Vec<TensorSteps>>,
+    /// Where a bound on errors is kept, the code of each slab of corrections ([`residual::decode`]).
+    pub corrections: Option<Vec<Vec<u8>>>,
 }
 
 /// The code of weights that are multiples of their steps.
@@ -413,20 +482,39 @@ enum Stored {
 
 impl Stored {
     /// What they are, once their checksum is known to be right.
-    fn into_network(self, config: NetworkConfig) -> Result<(Network, Option<Vec<TensorSteps>>), FileError> {
-        match self {
-            Self::Floats(params) => Ok((Network::new(config, params)?, None)),
-            Self::Code(bytes) => {
-                let n_bytes = config.n_params() as u64 * 8;
-                // The decoder's own memory, asked for in a way that can be refused.
-                Vec::<u64>::new()
-                    .try_reserve_exact(config.n_params())
-                    .map_err(|_| FileError::Memory { n_bytes })?;
-                let weights = QuantisedWeights::decode(&config, &bytes)
-                    .map_err(|error| FileError::Inconsistent(error.to_string()))?;
-                Ok((Network::new(config.clone(), weights.weights(&config))?, Some(weights.steps)))
+    fn into_chunk(self, config: NetworkConfig, n_slabs: Option<usize>) -> Result<Chunk, FileError> {
+        let bytes = match self {
+            Self::Floats(params) => {
+                return Ok(Chunk { network: Network::new(config, params)?, steps: None, corrections: None });
             }
-        }
+            Self::Code(bytes) => bytes,
+        };
+        let (code, corrections) = match n_slabs {
+            None => (&bytes[..], None),
+            Some(n_slabs) => {
+                let invalid =
+                    || FileError::Inconsistent("the lengths of a chunk's parts are wrong".to_owned());
+                let (lengths, mut rest) = bytes.split_at_checked(4 * (1 + n_slabs)).ok_or_else(invalid)?;
+                let mut parts = Vec::with_capacity(1 + n_slabs);
+                for &length in lengths.as_chunks().0 {
+                    let length = u32::from_le_bytes(length) as usize;
+                    let (part, after) = rest.split_at_checked(length).ok_or_else(invalid)?;
+                    parts.push(part);
+                    rest = after;
+                }
+                if !rest.is_empty() {
+                    return Err(invalid());
+                }
+                (parts[0], Some(parts[1..].iter().map(|slab| slab.to_vec()).collect()))
+            }
+        };
+        // The decoder's own memory, asked for in a way that can be refused.
+        let n_bytes = config.n_params() as u64 * 8;
+        Vec::<u64>::new().try_reserve_exact(config.n_params()).map_err(|_| FileError::Memory { n_bytes })?;
+        let weights = QuantisedWeights::decode(&config, code)
+            .map_err(|error| FileError::Inconsistent(error.to_string()))?;
+        let network = Network::new(config.clone(), weights.weights(&config))?;
+        Ok(Chunk { network, steps: Some(weights.steps), corrections })
     }
 }
 
@@ -582,20 +670,17 @@ impl<R: Read + Seek> AsmrReader<R> {
     /// # Panics
     /// When there is no such chunk.
     pub fn network(&mut self, chunk: usize) -> Result<Network, FileError> {
-        Ok(self.network_and_steps(chunk)?.0)
+        Ok(self.chunk(chunk)?.network)
     }
 
-    /// Like [`Self::network`], with the quantisation steps of its tensors where weights are coded.
+    /// Reads and checks one chunk.
     ///
     /// # Errors
     /// As [`Self::network`].
     ///
     /// # Panics
     /// When there is no such chunk.
-    pub fn network_and_steps(
-        &mut self,
-        chunk: usize,
-    ) -> Result<(Network, Option<Vec<TensorSteps>>), FileError> {
+    pub fn chunk(&mut self, chunk: usize) -> Result<Chunk, FileError> {
         let entry = self.entries[chunk];
         let end = entry.offset + entry.n_bytes;
         if end > self.n_bytes {
@@ -617,10 +702,10 @@ impl<R: Read + Seek> AsmrReader<R> {
         } else {
             check("chunk", entry.checksum, computed)?;
         }
-        weights.into_network(config)
+        weights.into_chunk(config, self.header.n_slabs(chunk))
     }
 
-    /// Bytes of all chunks' weights.
+    /// Bytes of all chunks' weights, and corrections.
     #[must_use]
     pub fn weight_bytes(&self) -> u64 {
         self.entries.iter().map(|entry| entry.n_bytes).sum()
@@ -629,13 +714,16 @@ impl<R: Read + Seek> AsmrReader<R> {
     /// The whole content of a file with one network.
     ///
     /// # Errors
-    /// As [`Self::network`]; [`FileError::Sequence`] for a file with several.
+    /// As [`Self::network`]; [`FileError::Sequence`] for a file with several, [`FileError::Corrections`] for one with corrections.
     pub fn into_file(mut self) -> Result<AsmrFile, FileError> {
         let n_chunks = self.header.n_chunks();
         if n_chunks > 1 {
             return Err(FileError::Sequence { n_chunks });
         }
-        let (network, steps) = self.network_and_steps(0)?;
+        if self.header.max_error.is_some() {
+            return Err(FileError::Corrections);
+        }
+        let Chunk { network, steps, .. } = self.chunk(0)?;
         Ok(AsmrFile { signal: self.header.signal, network, steps, fit: self.header.fit })
     }
 }

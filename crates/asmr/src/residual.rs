@@ -1,0 +1,131 @@
+//! Corrections of decoded whole numbers: what is left between the original and what the network gives, entropy-coded.
+//!
+//! With corrections no value of the decoded signal is off by more than a bound E, a whole number; with E = 0 it is the original.
+//! What the network gives must be the same on every machine then: it is decoded by [`crate::exact`].
+//!
+//! A residual r is predicted by those beside and above it (the median edge detector of JPEG-LS; Weinberger, Seroussi and Sapiro,
+//! "The LOCO-I lossless image compression algorithm", 2000), on one axis by the line through the two before it, and the prediction's error is rounded to a multiple of 2E + 1. The
+//! multiples are coded by decisions as weights are ([`crate::coding`]), with contexts of the magnitudes beside, above and in the
+//! channel before. Slices of the slowest axis are coded together in slabs of about [`SLAB_VALUES`] values, each by itself, so that
+//! a region is decoded without what is far from it. The bytes are specified in docs/FORMAT.md.
+
+use crate::coding::{Coder, CodingError, NumberModel, decode_decisions, encode_decisions, number};
+use crate::signal::SignalInfo;
+
+/// Values of a slab, if a slice is not larger.
+pub const SLAB_VALUES: usize = 1 << 17;
+/// The most bits of a coded magnitude: a difference of predictions of 32-bit numbers has 34.
+const LONGEST: usize = 35;
+/// Contexts of magnitudes: by the number of bits of their sum, at most this less one.
+const N_CONTEXTS: usize = 14;
+
+/// Slices of the slowest axis in a slab; the last may have fewer.
+#[must_use]
+pub fn slab_slices(info: &SignalInfo) -> usize {
+    (SLAB_VALUES / info.slice_values()).max(1)
+}
+
+/// Shape of a slab's values for its coder: rows, samples of a row, channels. A sample's neighbours are the one before it in its
+/// row and that of the row above; sound is one row.
+fn shape(info: &SignalInfo, n_slices: usize) -> [usize; 3] {
+    let inner = &info.extents[1..];
+    match inner.split_last() {
+        None => [1, n_slices, info.channels],
+        Some((&row, rows)) => [n_slices * rows.iter().product::<usize>(), row, info.channels],
+    }
+}
+
+/// Rows of a slice: prediction from above does not cross from one to the next, but for pictures, whose slices are rows.
+fn rows_together(info: &SignalInfo) -> usize {
+    match info.extents.len() {
+        1 | 2 => usize::MAX,
+        n => info.extents[1..n - 1].iter().product(),
+    }
+}
+
+/// Codes a slab of residuals so that none is off by more than `max_error`.
+///
+/// # Panics
+/// When there are not as many residuals as `n_slices` have values.
+#[must_use]
+pub fn encode(info: &SignalInfo, n_slices: usize, residuals: &[i64], max_error: u64) -> Vec<u8> {
+    assert_eq!(residuals.len(), n_slices * info.slice_values(), "whole slices");
+    let mut values = residuals.to_vec();
+    encode_decisions(|coder| code(coder, info, n_slices, max_error, &mut values))
+}
+
+/// Decodes a slab: corrections to be added to what the network gives.
+///
+/// # Errors
+/// [`CodingError`] for bytes that nothing is coded as.
+pub fn decode(
+    info: &SignalInfo,
+    n_slices: usize,
+    bytes: &[u8],
+    max_error: u64,
+) -> Result<Vec<i64>, CodingError> {
+    let mut values = vec![0; n_slices * info.slice_values()];
+    decode_decisions(bytes, |coder| code(coder, info, n_slices, max_error, &mut values))?;
+    Ok(values)
+}
+
+/// Either direction: an encoder is given residuals, a decoder ignores them; both leave corrections.
+fn code(
+    coder: &mut impl Coder,
+    info: &SignalInfo,
+    n_slices: usize,
+    max_error: u64,
+    values: &mut [i64],
+) -> Result<(), CodingError> {
+    let [n_rows, n_samples, channels] = shape(info, n_slices);
+    let together = rows_together(info);
+    let (bound, step) = (max_error as i64, 2 * max_error as i64 + 1);
+    let mut models: Vec<NumberModel<LONGEST>> = vec![NumberModel::new(); 2 * N_CONTEXTS];
+    let (length, is_sound) = (n_samples * channels, info.extents.len() == 1);
+    // Magnitudes of what was coded in the row above and in this one.
+    let (mut above, mut here) = (vec![0u64; length], vec![0u64; length]);
+    for row in 0..n_rows {
+        let has_above = row % together > 0;
+        if !has_above {
+            above.fill(0);
+        }
+        for i in 0..length {
+            let at = row * length + i;
+            let (sample, channel) = (i / channels, i % channels);
+            let left = if sample > 0 { values[at - channels] } else { 0 };
+            let predicted = if is_sound {
+                // The line through the two before it.
+                if sample > 1 { 2 * left - values[at - 2 * channels] } else { left }
+            } else if has_above && sample > 0 {
+                median(left, values[at - length], values[at - length - channels])
+            } else if has_above {
+                values[at - length]
+            } else {
+                left
+            };
+            let beside = if sample > 0 { here[i - channels] } else { 0 };
+            let before = if channel > 0 { here[i - 1] } else { 0 };
+            let sum = beside.saturating_add(above[i]).saturating_add(before.saturating_mul(2));
+            let context = (u64::BITS - sum.leading_zeros()) as usize;
+            let model = &mut models[(channel.min(1) * N_CONTEXTS) + context.min(N_CONTEXTS - 1)];
+            let error = values[at].wrapping_sub(predicted);
+            // To the nearest multiple: it is within the bound.
+            let wanted = error.signum() * ((error.abs() + bound) / step);
+            let q = number(coder, model, wanted)?;
+            here[i] = q.unsigned_abs();
+            values[at] = q
+                .checked_mul(step)
+                .and_then(|error| predicted.checked_add(error))
+                .filter(|value| value.unsigned_abs() < 1 << 40)
+                .ok_or(CodingError)?;
+        }
+        std::mem::swap(&mut above, &mut here);
+    }
+    Ok(())
+}
+
+/// The median of the left, the upper and the plane through all three neighbours.
+fn median(left: i64, up: i64, corner: i64) -> i64 {
+    let (low, high) = (left.min(up), left.max(up));
+    (left + up - corner).clamp(low, high)
+}

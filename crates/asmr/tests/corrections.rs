@@ -1,0 +1,158 @@
+//! Corrections keep their bound, and what they correct is the definition's, the same whatever part is asked for.
+
+use asmr::exact::{ExactDecoder, sine};
+use asmr::network::{Modulator, Network, NetworkConfig};
+use asmr::partition::Partition;
+use asmr::reference;
+use asmr::residual::{SLAB_VALUES, decode, encode, slab_slices};
+use asmr::signal::{SampleType, SignalInfo};
+
+/// A generator (Knuth's MMIX).
+fn random(state: &mut u64) -> u64 {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    *state >> 33
+}
+
+fn info(extents: &[usize], channels: usize, sample_type: SampleType) -> SignalInfo {
+    SignalInfo::plain(extents.to_vec(), channels, sample_type, None)
+}
+
+#[test]
+fn no_correction_is_off_by_more_than_the_bound() {
+    let mut state = 1;
+    let mut n_cases = 0;
+    for (extents, channels) in [
+        (&[37][..], 1),
+        (&[50], 2),
+        (&[1], 3),
+        (&[7, 9], 3),
+        (&[1, 5], 1),
+        (&[6, 1], 2),
+        (&[3, 4, 5], 1),
+        (&[2, 3, 4, 5], 2),
+    ] {
+        let info = info(extents, channels, SampleType::I16);
+        for bound in [0u64, 1, 4, 1000] {
+            // Small ones, large ones, all alike, and the largest that 32-bit numbers can need.
+            for magnitude in [1u64, 20, 60_000, (1 << 33) - 1] {
+                let n = extents.iter().product::<usize>() * channels;
+                let residuals: Vec<i64> = (0..n)
+                    .map(|_| (random(&mut state) << 3) as i64 % magnitude as i64 - magnitude as i64 / 2)
+                    .collect();
+                let code = encode(&info, extents[0], &residuals, bound);
+                let back = decode(&info, extents[0], &code, bound).unwrap();
+                assert_eq!(back.len(), n);
+                assert!(
+                    residuals.iter().zip(&back).all(|(a, b)| a.abs_diff(*b) <= bound),
+                    "{extents:?} {bound} {magnitude}"
+                );
+                n_cases += 1;
+            }
+        }
+    }
+    assert_eq!(n_cases, 8 * 16);
+}
+
+/// Of smooth residuals little is left to code: a plane costs less than a bit for a value.
+#[test]
+fn what_neighbours_tell_is_not_coded() {
+    let info = info(&[64, 64], 1, SampleType::U16);
+    let plane: Vec<i64> = (0..64 * 64).map(|i| 3 * (i / 64) + 2 * (i % 64)).collect();
+    assert!(encode(&info, 64, &plane, 0).len() < 64 * 64 / 8);
+    let line = SignalInfo { extents: vec![4096], ..info };
+    let values: Vec<i64> = (0..4096).map(|i| 7 * i - 900).collect();
+    assert!(encode(&line, 4096, &values, 0).len() < 64);
+}
+
+#[test]
+fn other_bytes_are_errors_or_corrections() {
+    let info = info(&[8, 9], 2, SampleType::U8);
+    let mut state = 5;
+    let residuals: Vec<i64> = (0..144).map(|_| (random(&mut state) % 40) as i64 - 20).collect();
+    let code = encode(&info, 8, &residuals, 0);
+    let mut n_refused = 0;
+    for i in 0..code.len() {
+        for bit in 0..8 {
+            let mut other = code.clone();
+            other[i] ^= 1 << bit;
+            match decode(&info, 8, &other, 0) {
+                Ok(values) => assert_ne!(values, residuals, "byte {i}"),
+                Err(_) => n_refused += 1,
+            }
+        }
+        n_refused += usize::from(decode(&info, 8, &code[..i], 0).is_err_and(|_| true));
+    }
+    assert!(n_refused > 0);
+    let zero = [&code[..], &[0]].concat();
+    assert!(decode(&info, 8, &zero, 0).is_err(), "a byte of 0 at the end");
+    let more = [&code[..], &[1; 16]].concat();
+    assert!(decode(&info, 8, &more, 0).is_err(), "bytes that nothing needs");
+    for seed in 0..300u64 {
+        let mut state = seed;
+        let bytes: Vec<u8> = (0..seed % 60).map(|_| random(&mut state) as u8).collect();
+        let _ = decode(&info, 8, &bytes, seed % 3);
+    }
+}
+
+#[test]
+fn slabs_hold_whole_slices() {
+    assert_eq!(slab_slices(&info(&[10, SLAB_VALUES * 2], 1, SampleType::U8)), 1);
+    assert_eq!(slab_slices(&info(&[10_000, 100], 3, SampleType::U8)), SLAB_VALUES / 300);
+    assert_eq!(slab_slices(&info(&[5], 1, SampleType::U8)), SLAB_VALUES);
+}
+
+#[test]
+fn the_sine_is_one() {
+    let mut worst = 0.0f64;
+    for i in -200_000..200_000i64 {
+        let x = i as f64 * 0.5 + (i as f64 * 0.001).fract();
+        worst = worst.max((sine(x) - x.sin()).abs());
+    }
+    for i in -10_000..10_000 {
+        let x = f64::from(i) * 1e-3;
+        worst = worst.max((sine(x) - x.sin()).abs());
+    }
+    assert!(worst < 2e-10, "{worst:e}");
+    assert!(sine(f64::NAN).is_nan() && sine(f64::INFINITY).is_nan());
+}
+
+/// Against the definition, evaluated for every sample by itself.
+#[test]
+fn exact_values_are_those_of_the_definition() {
+    let mut n_cases = 0;
+    for modulator in [Modulator::Linear, Modulator::Nonlinear, Modulator::Table] {
+        for (extents, bases) in [
+            (vec![23], vec![vec![3, 2, 4]]),
+            (vec![11, 14], vec![vec![2, 2, 3], vec![3, 1, 5]]),
+            (vec![5, 7, 6], vec![vec![2, 3], vec![2, 4], vec![3, 2]]),
+        ] {
+            let config = NetworkConfig {
+                partition: Partition::new(&extents, &bases).unwrap(),
+                channels: 2,
+                width: 9,
+                omega_0: 30.0,
+                modulator,
+            };
+            let network = Network::init(config.clone(), 4, 1.0).unwrap();
+            let params: Vec<f64> = network.params().iter().map(|&w| f64::from(w)).collect();
+            let info = info(&extents, 2, SampleType::U16);
+            let values = ExactDecoder::new(&network).whole_numbers(&info, 0..extents[0]);
+            let expected =
+                reference::positions(&extents).flat_map(|p| reference::evaluate(&config, &params, &p));
+            let mut n_values = 0;
+            for (value, expected) in values.iter().zip(expected) {
+                let expected = (expected.clamp(0.0, 1.0) * 65535.0).round() as i64;
+                assert!(value.abs_diff(expected) <= 1, "{value} {expected}");
+                n_values += 1;
+            }
+            assert_eq!(n_values, extents.iter().product::<usize>() * 2);
+            let slice = info.slice_values();
+            for start in 0..extents[0] {
+                let part = ExactDecoder::new(&network).whole_numbers(&info, start..extents[0].min(start + 3));
+                assert_eq!(part, values[start * slice..][..part.len()], "from {start}");
+            }
+            n_cases += 1;
+        }
+    }
+    assert_eq!(n_cases, 9);
+}
