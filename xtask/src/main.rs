@@ -16,6 +16,7 @@ mod results;
 mod signals;
 mod signals_page;
 mod studies;
+mod targets;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ tasks:
   results signals [NAME]   encode signals of every kind, or those whose name contains NAME
   results seams            what weighting seams does, for each kind of signal
   results film-partitions STEPS   a film with the published bases and with the planner's
+  results targets          sizes, qualities and bounds on errors asked for, and whether they are met
   results kills            a large picture's fit, killed and resumed again and again
   bench            time decodes and fits beside PyTorch (installed below target/) and write results/VERSION/bench-*.tsv;
                    bench --help lists its options
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         ["results", "signals"] => signals::run(&root(), ""),
         ["results", "signals", only] => signals::run(&root(), only),
         ["results", "seams"] => studies::seams(&root()),
+        ["results", "targets"] => targets::run(&root()),
         ["results", "kills"] => studies::kills(&root()),
         ["results", "film-partitions", steps] => studies::film_partitions(&root(), steps),
         ["results", name] => results::run(&root(), name),

@@ -18,13 +18,13 @@ const SEAM_SIGNALS: [(&str, &str, &[&str]); 6] = [
 const SEAM_WEIGHTS: [&str; 3] = ["1", "2", "4"];
 
 /// A table that grows row by row, so that what was measured stays if the rest fails.
-struct Rows {
+pub(crate) struct Rows {
     path: PathBuf,
     text: String,
 }
 
 impl Rows {
-    fn new(root: &Path, name: &str, about: &str, columns: &[&str]) -> Self {
+    pub(crate) fn new(root: &Path, name: &str, about: &str, columns: &[&str]) -> Self {
         let path = root.join("results").join(env!("CARGO_PKG_VERSION")).join(format!("{name}.tsv"));
         let head = format!(
             "# {about}; made by `cargo xtask results {name}`\n# commit {}; {}\n",
@@ -34,7 +34,7 @@ impl Rows {
         Self { path, text: head + &columns.join("\t") + "\n" }
     }
 
-    fn push(&mut self, row: &[String]) -> Result<(), String> {
+    pub(crate) fn push(&mut self, row: &[String]) -> Result<(), String> {
         println!("{}", row.join("\t"));
         self.text += &row.join("\t");
         self.text.push('\n');
@@ -44,14 +44,14 @@ impl Rows {
 }
 
 /// The command, built, a folder for its files, and the test signals.
-struct Bench {
-    asmr: PathBuf,
-    work: PathBuf,
-    data: PathBuf,
+pub(crate) struct Bench {
+    pub(crate) asmr: PathBuf,
+    pub(crate) work: PathBuf,
+    pub(crate) data: PathBuf,
 }
 
 impl Bench {
-    fn new(root: &Path) -> Result<Self, String> {
+    pub(crate) fn new(root: &Path) -> Result<Self, String> {
         let data = std::env::var("ASMR_DATA")
             .map_err(|_| "set ASMR_DATA to the folder of test signals".to_owned())?;
         run_command(
