@@ -109,7 +109,7 @@ fn verbs() {
     folder.asmr("n.asmr").refuses(2, &["asmr decode n.asmr;", "asmr info n.asmr"]);
     folder.asmr("w.safetensors").refuses(2, &["asmr import w.safetensors"]);
     folder.asmr("encod").refuses(2, &["did you mean", "encode"]);
-    folder.asmr("frobnicate").refuses(2, &["encode, decode, info, eval, import and export"]);
+    folder.asmr("frobnicate").refuses(2, &["encode, decode, info, verify, eval, import and export"]);
     let help = folder.asmr("").expect(2);
     assert!(help.stderr.contains("Usage: asmr") && help.stdout.is_empty(), "{help:#?}");
     let mut n_cases = 0;
