@@ -466,7 +466,8 @@ impl From<ModulatorName> for Modulator {
 /// Reads the command line. What is answered at once (help, version, a wrong call) has been answered when this gives
 /// an exit code.
 pub(crate) fn parse() -> Result<Cli, u8> {
-    Cli::try_parse().map_err(|error| match error.kind() {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    Cli::try_parse_from(&words).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             print(&error.render().to_string()).map_or_else(|failure| failure.report(), |()| OK)
         }
@@ -476,14 +477,14 @@ pub(crate) fn parse() -> Result<Cli, u8> {
             USAGE
         }
         _ => {
-            say(&wrong_call(&error));
+            say(&wrong_call(&error, &words));
             USAGE
         }
     })
 }
 
-/// One sentence for a wrong call.
-fn wrong_call(error: &clap::Error) -> String {
+/// One sentence for a wrong call; `words` are its arguments, the program's name first.
+pub(crate) fn wrong_call(error: &clap::Error, words: &[OsString]) -> String {
     if error.kind() == ErrorKind::InvalidSubcommand
         && let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
     {
@@ -499,7 +500,7 @@ fn wrong_call(error: &clap::Error) -> String {
     for tip in tips.filter(|tip| !tip.starts_with("to pass")) {
         sentence = format!("{sentence} ({tip})");
     }
-    let verb = std::env::args_os().skip(1).find_map(|word| verb_named(&word));
+    let verb = words.iter().skip(1).find_map(verb_named);
     sentence + &format!("; see: asmr {}--help", verb.map_or_else(String::new, |verb| verb + " "))
 }
 

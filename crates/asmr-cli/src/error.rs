@@ -4,6 +4,8 @@ use std::io::Write as _;
 
 use asmr_media::MediaError;
 
+use crate::report::tamed;
+
 /// All went well.
 pub(crate) const OK: u8 = 0;
 /// A write failed, or a target was missed.
@@ -54,5 +56,5 @@ impl From<MediaError> for Failure {
 pub(crate) fn say(sentence: &str) {
     // A file name may hold line breaks; a sentence is one line.
     let line = sentence.split(['\n', '\r']).map(str::trim).collect::<Vec<_>>().join(" ");
-    let _ = writeln!(std::io::stderr(), "asmr: {line}");
+    let _ = writeln!(std::io::stderr(), "asmr: {}", tamed(&line));
 }

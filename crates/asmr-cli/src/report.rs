@@ -130,8 +130,19 @@ pub(crate) fn chunk_line(header: &FileHeader) -> String {
     )
 }
 
-/// Prints text on stdout. That nobody listens any more is no failure.
+/// Text as a terminal may be given it: a header, or a file's name, may hold what moves its cursor or changes its colours.
+pub(crate) fn tamed(text: &str) -> String {
+    let escape =
+        |c: char| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(escape).collect()
+}
+
+/// Prints text on stdout, tamed. That nobody listens any more is no failure.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    write(&tamed(text))
+}
+
+fn write(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -145,7 +156,8 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 pub(crate) fn print_json(object: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(object)
         .map_err(|error| Failure::failed(format!("the result cannot be told as JSON: {error}")))?;
-    print(&(text + "\n"))
+    // Another program reads it, and JSON has escapes of its own.
+    write(&(text + "\n"))
 }
 
 /// `512 x 768`.
@@ -276,4 +288,14 @@ pub(crate) fn quote(path: &Path) -> String {
         return text;
     }
     format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tamed;
+
+    #[test]
+    fn what_is_printed_does_not_act_on_a_terminal() {
+        assert_eq!(tamed("spacing 1 \u{1b}[31mmm\u{9b}\r\nµm\n"), "spacing 1 \\u{1b}[31mmm\\u{9b}\\r\nµm\n");
+    }
 }

@@ -1,4 +1,5 @@
-//! Is the whole file there? For formats whose decoders fill a missing end with grey and call it a success.
+//! Is the whole file there? For formats whose decoders fill a missing end with grey and call it a success, or take memory
+//! for what is promised before they look whether it is there.
 
 use std::io::{self, BufRead, Seek, SeekFrom};
 
@@ -15,6 +16,7 @@ pub(crate) fn missing_end<R: BufRead + Seek>(
     match format {
         ImageFormat::Jpeg => jpeg(reader),
         ImageFormat::WebP => webp(reader),
+        ImageFormat::Tiff => tiff(reader),
         _ => Ok(None),
     }
 }
@@ -58,6 +60,57 @@ fn webp<R: BufRead + Seek>(reader: &mut R) -> io::Result<Option<String>> {
     let [.., a, b, c, d] = header;
     let promised = u64::from(u32::from_le_bytes([a, b, c, d])) + 8;
     Ok((actual < promised).then(|| format!("it has {actual} of the {promised} bytes its header promises")))
+}
+
+/// Compares what the entries of the first directory point to with the file's length (TIFF 6.0, section 2; BigTIFF has
+/// wider numbers). Up to 256 MiB are asked for otherwise, by a file of a hundred bytes.
+fn tiff<R: BufRead + Seek>(reader: &mut R) -> io::Result<Option<String>> {
+    let length = reader.seek(SeekFrom::End(0))?;
+    reader.seek(SeekFrom::Start(0))?;
+    match tiff_directory(reader, length) {
+        // The decoder says better what is missing of the directory itself.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        other => other,
+    }
+}
+
+fn tiff_directory<R: BufRead + Seek>(reader: &mut R, length: u64) -> io::Result<Option<String>> {
+    let mut start = [0; 4];
+    reader.read_exact(&mut start)?;
+    let is_big_endian = start[0] == b'M';
+    let is_big = start.contains(&43);
+    // Of up to 8 bytes.
+    let number = |reader: &mut R, n: usize| {
+        let mut bytes = [0; 8];
+        reader.read_exact(&mut bytes[..n])?;
+        if is_big_endian {
+            bytes[..n].reverse();
+        }
+        Ok::<_, io::Error>(u64::from_le_bytes(bytes))
+    };
+    let word = if is_big { 8 } else { 4 };
+    if is_big {
+        // The size of an offset, and 0.
+        number(reader, 4)?;
+    }
+    let place = number(reader, word)?;
+    reader.seek(SeekFrom::Start(place))?;
+    let n_entries = number(reader, if is_big { 8 } else { 2 })?;
+    for _ in 0..n_entries {
+        let (tag, kind, n_values) = (number(reader, 2)?, number(reader, 2)?, number(reader, word)?);
+        number(reader, word)?;
+        let n_bytes = match kind {
+            3 | 8 => 2,
+            4 | 9 | 11 | 13 => 4,
+            5 | 10 | 12 | 16..=18 => 8,
+            _ => 1,
+        };
+        let n_bytes = n_values.saturating_mul(n_bytes);
+        if n_bytes > length {
+            return Ok(Some(format!("its tag {tag} promises {n_bytes} bytes, and the file has {length}")));
+        }
+    }
+    Ok(None)
 }
 
 fn next_byte<R: BufRead>(reader: &mut R) -> io::Result<Option<u8>> {

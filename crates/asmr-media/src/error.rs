@@ -8,6 +8,20 @@ use thiserror::Error;
 /// Formats that are read, as the messages list them.
 pub(crate) const READ_FORMATS: &str = "PNG, JPEG, WebP, TIFF, PNM, BMP, TGA, GIF, QOI and ICO";
 
+/// Words that may quote a file: what would act on a terminal is escaped, and of a long text the middle is left out, so that
+/// the remedy at its end stays.
+fn shown(text: &str) -> String {
+    const START: usize = 500;
+    const END: usize = 300;
+    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    let text: String = text.chars().map(escape).collect();
+    if text.len() <= START + END {
+        return text;
+    }
+    let boundary = |from: usize| (from..text.len()).find(|&i| text.is_char_boundary(i)).unwrap_or(text.len());
+    format!("{}…{}", &text[..boundary(START)], &text[boundary(text.len() - END)..])
+}
+
 /// Why a file was not read or not written.
 ///
 /// The message is complete by itself (it includes what the operating system or the decoder said), so `source()` is
@@ -24,7 +38,7 @@ pub enum MediaError {
         error: io::Error,
     },
     /// The content is not of any format that is read.
-    #[error("{} is not a picture that can be read: {found}; accepted formats are {READ_FORMATS}", path.display())]
+    #[error("{} is not a picture that can be read: {}; accepted formats are {READ_FORMATS}", path.display(), shown(found))]
     UnknownFormat {
         /// The file.
         path: PathBuf,
@@ -32,7 +46,7 @@ pub enum MediaError {
         found: String,
     },
     /// The format is known, but not this kind of it.
-    #[error("{} is a {format} picture of a kind that is not read: {detail}; convert it to an 8-bit or 16-bit PNG first", path.display())]
+    #[error("{} is a {format} picture of a kind that is not read: {}; convert it to an 8-bit or 16-bit PNG first", path.display(), shown(detail))]
     UnsupportedKind {
         /// The file.
         path: PathBuf,
@@ -42,7 +56,7 @@ pub enum MediaError {
         detail: String,
     },
     /// The file is truncated or breaks the rules of its format.
-    #[error("{} is a damaged or truncated {format} file: {detail}; get a fresh copy of it", path.display())]
+    #[error("{} is a damaged or truncated {format} file: {}; get a fresh copy of it", path.display(), shown(detail))]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -52,7 +66,7 @@ pub enum MediaError {
         detail: String,
     },
     /// The file, or what is asked of it, cannot be used; the problem says what is accepted and what to do.
-    #[error("{} cannot be used: {problem}", path.display())]
+    #[error("{} cannot be used: {}", path.display(), shown(problem))]
     Unusable {
         /// The file.
         path: PathBuf,
@@ -60,7 +74,7 @@ pub enum MediaError {
         problem: String,
     },
     /// A mesh, or a grid made of one, cannot be used; the problem says what is accepted and what to do.
-    #[error("the shape cannot be used: {problem}")]
+    #[error("the shape cannot be used: {}", shown(problem))]
     Shape {
         /// What is wrong, what is accepted, what to do.
         problem: String,
@@ -133,5 +147,22 @@ impl MediaError {
     #[must_use]
     pub fn is_bad_input(&self) -> bool {
         !self.is_write_failure()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn words_of_a_file_do_not_reach_a_terminal() {
+        assert_eq!(shown("a\u{1b}[2Jb\nc"), "a\\u{1b}[2Jb\\nc");
+        assert_eq!(shown("é, ✓"), "é, ✓");
+        let long = format!("it is {}; make it shorter", "é".repeat(5000));
+        let short = shown(&long);
+        assert!(
+            short.len() < 900 && short.starts_with("it is é") && short.ends_with("é; make it shorter"),
+            "{short}"
+        );
     }
 }

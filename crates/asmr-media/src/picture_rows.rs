@@ -20,6 +20,7 @@ use tiff::TiffError;
 use tiff::decoder::{Decoder, DecodingResult};
 use tiff::tags::Tag;
 
+use crate::complete::missing_end;
 use crate::error::MediaError;
 use crate::image_read::{Limits, explain, png_size, read_image, recognise};
 use crate::stream::{MemoryReader, SliceReader};
@@ -260,6 +261,10 @@ struct TiffRows {
 }
 
 fn tiff_rows(source: Source, mut file: File) -> Option<Box<dyn SliceReader>> {
+    if missing_end(source.format, &mut BufReader::new(&file)).ok()?.is_some() {
+        return None;
+    }
+    file.rewind().ok()?;
     let mut header = TiffDecoder::new(BufReader::with_capacity(BUFFER_BYTES, &file)).ok()?;
     let info = plain(&mut header, &source.limits)?;
     drop(header);

@@ -22,7 +22,9 @@ const N_CONTEXTS: usize = 14;
 /// Slices of the slowest axis in a slab; the last may have fewer.
 #[must_use]
 pub fn slab_slices(info: &SignalInfo) -> usize {
-    (SLAB_VALUES / info.slice_values()).max(1)
+    // Whatever a header says: a slice may have more values than there are numbers.
+    let inner = info.extents[1..].iter().map(|&extent| extent as u128).product::<u128>();
+    (SLAB_VALUES as u128 / inner.saturating_mul(info.channels as u128).max(1)).max(1) as usize
 }
 
 /// Shape of a slab's values for its coder: rows, samples of a row, channels. A sample's neighbours are the one before it in its

@@ -494,7 +494,8 @@ impl Stored {
             Some(n_slabs) => {
                 let invalid =
                     || FileError::Inconsistent("the lengths of a chunk's parts are wrong".to_owned());
-                let (lengths, mut rest) = bytes.split_at_checked(4 * (1 + n_slabs)).ok_or_else(invalid)?;
+                let (lengths, mut rest) =
+                    bytes.split_at_checked(4usize.saturating_mul(1 + n_slabs)).ok_or_else(invalid)?;
                 let mut parts = Vec::with_capacity(1 + n_slabs);
                 for &length in lengths.as_chunks().0 {
                     let length = u32::from_le_bytes(length) as usize;

@@ -1,0 +1,363 @@
+//! The `.asmr` file: what is refused is refused by every way of reading; what is whole can be written again and decoded.
+
+use std::io::Cursor;
+
+use asmr::exact::ExactDecoder;
+use asmr::file::{AsmrFile, AsmrReader, AsmrWriter, Chunk, Encoding, FileError, FileHeader, Limits, MAGIC};
+use asmr::inference::{Decoder, Precision, Request};
+use asmr::network::{Network, NetworkConfig};
+use asmr::residual;
+use asmr::signal::{MAX_AXES, Samples, SignalInfo};
+use asmr::walk::Region;
+
+/// Bytes before the header.
+const PREFIX: usize = 24;
+/// Bytes of an entry of the index.
+const ENTRY: usize = 24;
+/// The most values that are decoded of a file.
+const MAX_DECODED: usize = 1 << 12;
+/// Bytes before the file itself in an input of `decoder`.
+const REQUEST: usize = 20;
+
+const LIMITS: Limits =
+    Limits { max_header_bytes: 1 << 13, max_params: 1 << 14, max_values: 1 << 40, max_table_values: 1 << 16 };
+
+/// A file as it is, and with its checksums made right, without which hardly any change is looked at.
+pub(crate) fn reader(bytes: &[u8]) -> bool {
+    let is_whole = check(bytes);
+    let summed = summed(bytes);
+    if summed == bytes { is_whole } else { check(&summed) }
+}
+
+/// A file put together around a header: see [`assembled`].
+pub(crate) fn header(bytes: &[u8]) -> bool {
+    check(&assembled(bytes))
+}
+
+/// A request (chunk, thumbnail, precision, and four ranges), then a file put together as [`assembled`] does.
+pub(crate) fn decoder(bytes: &[u8]) -> bool {
+    let Some((request, rest)) = bytes.split_at_checked(REQUEST) else { return false };
+    let file = assembled(rest);
+    let Ok(mut reader) = AsmrReader::open(Cursor::new(&file[..]), &LIMITS) else { return false };
+    let header = reader.header().clone();
+    let chunk = usize::from(request[0]) % header.n_chunks();
+    let Ok(network) = reader.network(chunk) else { return false };
+    let precisions = [Precision::F32, Precision::Int16, Precision::Int8, Precision::Bf16];
+    let precision = precisions[usize::from(request[1]) % precisions.len()];
+    let thumbnail = usize::from(u16::from_le_bytes([request[2], request[3]]));
+    let place = |i: usize| u64::from(u16::from_le_bytes([request[4 + 2 * i], request[5 + 2 * i]]));
+    let region = Region {
+        start: std::array::from_fn(|axis| place(2 * axis)),
+        end: std::array::from_fn(|axis| place(2 * axis + 1)),
+    };
+    decode(&header.chunk_signal(chunk), &network, precision, &Request { region, thumbnail })
+}
+
+/// Whether a request is refused or served as promised.
+fn decode(info: &SignalInfo, network: &Network, precision: Precision, request: &Request) -> bool {
+    let partition = &network.config().partition;
+    let extents = match request.output_extents(partition) {
+        Ok(extents) => extents,
+        Err(error) => {
+            // A list of factors may be long; that of a kilobyte is not.
+            assert!(!error.to_string().is_empty());
+            let decoder = Decoder::with_precision(network, precision);
+            assert!(decoder.decode::<f32>(request, &mut []).is_err(), "{error}, and yet it is decoded");
+            return false;
+        }
+    };
+    let n = extents.iter().map(|&e| e as u128).product::<u128>() * info.channels as u128;
+    // A mean of many samples needs them all.
+    let work = (0..partition.n_axes()).map(|axis| u128::from(request.region.extent(axis))).product::<u128>();
+    if n > MAX_DECODED as u128 || work > 4 * MAX_DECODED as u128 {
+        return false;
+    }
+    let decoder = Decoder::with_precision(network, precision);
+    let mut values = vec![0f32; n as usize];
+    decoder.decode(request, &mut values).expect("its extents were told");
+    let restored = info.restored(&values);
+    assert_eq!(restored.len(), values.len());
+    assert_eq!(restored.sample_type(), info.sample_type);
+    if info.value_range.is_some() {
+        assert_eq!(restored.first_not_finite(), None, "stored values are finite");
+    }
+    if matches!(info.sample_type, asmr::signal::SampleType::U8) && info.value_range.is_none() {
+        let mut bytes = vec![0u8; n as usize];
+        decoder.decode(request, &mut bytes).expect("its extents were told");
+        assert!(restored == Samples::U8(bytes), "8-bit values differ from rounded floats");
+    }
+    if request.thumbnail == 1 {
+        // The same bits sample by sample, first and last.
+        let last: [u64; MAX_AXES] = std::array::from_fn(|axis| request.region.end[axis].saturating_sub(1));
+        let mut one = vec![0f32; 2 * info.channels];
+        decoder.decode_samples(&[request.region.start, last], &mut one).expect("they lie in the signal");
+        let ends = [&values[..info.channels], &values[values.len() - info.channels..]].concat();
+        for (a, b) in ends.iter().zip(&one) {
+            assert!(a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()), "{a} in a region, {b} alone");
+        }
+    }
+    true
+}
+
+/// Reads bytes in every way and holds the results against each other.
+fn check(bytes: &[u8]) -> bool {
+    let told = |error: &FileError| {
+        let message = error.to_string();
+        // The command makes one line of what is quoted from a file.
+        assert!(!message.is_empty() && message.len() <= 1500, "{message}");
+    };
+    let whole = AsmrFile::read_from_bytes(bytes, &LIMITS);
+    let mut stream = bytes;
+    let streamed = AsmrFile::read_from(&mut stream, None, &LIMITS);
+    match (&whole, &streamed) {
+        (Ok(whole), Ok(streamed)) => assert_eq!(whole, streamed),
+        (Err(error), Err(other)) => {
+            told(error);
+            told(other);
+        }
+        _ => panic!("with a length {:?}, without {:?}", whole.err(), streamed.err()),
+    }
+    let opened = AsmrReader::open(Cursor::new(bytes), &LIMITS);
+    let damaged = AsmrReader::open_damaged(Cursor::new(bytes), &LIMITS);
+    let mut damaged = match damaged {
+        Ok(damaged) => damaged,
+        Err(error) => {
+            told(&error);
+            assert!(opened.is_err() && whole.is_err(), "only its recovery fails: {error}");
+            return false;
+        }
+    };
+    let header = damaged.header().clone();
+    assert_eq!(opened.is_ok(), damaged.check_length().is_ok());
+    header.validate().expect("a header that was read is valid");
+    let chunks: Vec<Option<Chunk>> =
+        (0..header.n_chunks()).map(|chunk| damaged.chunk(chunk).map_err(|error| told(&error)).ok()).collect();
+    for (chunk, read) in
+        chunks.iter().enumerate().filter_map(|(chunk, read)| Some((chunk, read.as_ref()?))).take(2)
+    {
+        // What is whole decodes: its first samples.
+        let info = header.chunk_signal(chunk);
+        let mut region = Region::whole(&info.extents);
+        let few = if info.extents.len() == 1 { 32 } else { 4 };
+        region.end.iter_mut().for_each(|end| *end = (*end).min(few));
+        decode(&info, &read.network, Precision::F32, &Request { region, thumbnail: 1 });
+        correct(&header, &info, read);
+    }
+    let is_whole = opened.is_ok() && chunks.iter().all(Option::is_some);
+    if header.max_error.is_some() {
+        assert!(whole.is_err(), "a network alone is not what it decodes to");
+    } else if header.n_chunks() == 1 {
+        assert_eq!(whole.is_ok(), is_whole, "{:?}", whole.err());
+    } else {
+        assert!(matches!(
+            whole,
+            Err(FileError::Sequence { .. } | FileError::Truncated { .. } | FileError::TrailingBytes { .. })
+        ));
+    }
+    if is_whole {
+        let chunks: Vec<Chunk> = chunks.into_iter().flatten().collect();
+        check_written(&header, &chunks);
+    }
+    is_whole
+}
+
+/// Corrections of a chunk are refused or kept to its type's range, and the same for a part as for all.
+fn correct(header: &FileHeader, info: &SignalInfo, read: &Chunk) {
+    let (Some(slabs), Some(max_error)) = (&read.corrections, header.max_error) else { return };
+    let n_values = info.n_values().unwrap_or(u64::MAX);
+    if n_values > MAX_DECODED as u64 {
+        return;
+    }
+    // So few values are one slab.
+    assert_eq!(slabs.len(), 1);
+    let n_slices = info.extents[0];
+    let Ok(corrections) = residual::decode(info, n_slices, &slabs[0], u64::from(max_error)) else { return };
+    assert_eq!(corrections.len() as u64, n_values);
+    let code = residual::encode(info, n_slices, &corrections, u64::from(max_error));
+    let again = residual::decode(info, n_slices, &code, u64::from(max_error));
+    assert!(again.is_ok_and(|again| again == corrections), "corrections differ after coding");
+    let decoder = ExactDecoder::new(&read.network);
+    let all = decoder.whole_numbers(info, 0..n_slices);
+    let last = decoder.whole_numbers(info, n_slices - 1..n_slices);
+    assert!(all.ends_with(&last));
+}
+
+/// What was read can be written; what was written is read as the same, and written again as the same bytes.
+fn check_written(header: &FileHeader, chunks: &[Chunk]) {
+    let once = written(header, chunks);
+    let mut reader = AsmrReader::open(Cursor::new(&once[..]), &Limits::default()).expect("our own file");
+    assert_eq!(reader.header(), header);
+    let again: Vec<Chunk> =
+        (0..chunks.len()).map(|chunk| reader.chunk(chunk).expect("our own chunk")).collect();
+    assert!(again == chunks, "networks differ after writing");
+    assert!(written(reader.header(), &again) == once, "the same content gives other bytes");
+}
+
+fn written(header: &FileHeader, chunks: &[Chunk]) -> Vec<u8> {
+    if let [Chunk { network, steps, corrections: None }] = chunks {
+        let (network, steps) = (network.clone(), steps.clone());
+        let file = AsmrFile { signal: header.signal.clone(), network, steps, fit: header.fit.clone() };
+        let bytes = file.to_bytes().expect("what was read can be written");
+        assert_eq!(file.n_bytes().expect("as above"), bytes.len() as u64);
+        return bytes;
+    }
+    let mut writer =
+        AsmrWriter::new(Cursor::new(Vec::new()), header.clone()).expect("what was read can be written");
+    for Chunk { network, steps, corrections } in chunks {
+        let pushed = writer.push_corrected(network, steps.as_deref(), corrections.as_deref());
+        pushed.expect("what was read can be written");
+    }
+    writer.finish().expect("all chunks were written").0.into_inner()
+}
+
+/// The length of the header, if it lies within the file.
+fn header_end(bytes: &[u8]) -> Option<usize> {
+    let len = u32::from_le_bytes(bytes.get(12..16)?.try_into().ok()?) as usize;
+    Some(PREFIX + len).filter(|&end| end <= bytes.len())
+}
+
+fn number_of_chunks(json: &[u8]) -> Option<usize> {
+    let value: serde_json::Value = serde_json::from_slice(json).ok()?;
+    value["chunks"]["n"].as_u64().map(|n| n as usize)
+}
+
+/// The file with right checksums, as far as it can be told where they are.
+fn summed(bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    let Some(end) = header_end(&bytes).filter(|_| bytes.len() >= PREFIX) else { return bytes };
+    let sum = crc32fast::hash(&bytes[PREFIX..end]);
+    set(&mut bytes, 16, sum);
+    let sum = crc32fast::hash(&bytes[..20]);
+    set(&mut bytes, 20, sum);
+    if bytes[8..10] == [1, 0] {
+        if let Some(at) = bytes.len().checked_sub(4).filter(|&at| at >= end) {
+            let sum = crc32fast::hash(&bytes[..at]);
+            set(&mut bytes, at, sum);
+        }
+        return bytes;
+    }
+    let Some(n) = number_of_chunks(&bytes[PREFIX..end]).filter(|&n| n <= bytes.len() / ENTRY) else {
+        return bytes;
+    };
+    if end + n * ENTRY + 8 > bytes.len() {
+        return bytes;
+    }
+    for entry in (0..n).map(|chunk| end + chunk * ENTRY) {
+        let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+        let (at, len) = (number(entry) as usize, number(entry + 8) as usize);
+        if let Some(chunk) = at.checked_add(len).and_then(|to| bytes.get(at..to)) {
+            let sum = crc32fast::hash(chunk);
+            set(&mut bytes, entry + 16, sum);
+        }
+    }
+    let sum = crc32fast::hash(&bytes[end..end + n * ENTRY]);
+    set(&mut bytes, end + n * ENTRY, sum);
+    bytes
+}
+
+fn set(bytes: &mut [u8], at: usize, sum: u32) {
+    bytes[at..at + 4].copy_from_slice(&sum.to_le_bytes());
+}
+
+/// Makes a file of its parts: a byte for the version, the JSON of the header up to a byte of 0, and weights. Lengths,
+/// checksums and the index are added. Weights are repeated, or cut, to what the header's network needs, if that is not
+/// much; coded ones are cut into as many pieces as there are chunks.
+#[must_use]
+pub fn assembled(bytes: &[u8]) -> Vec<u8> {
+    let (&version, rest) = bytes.split_first().unwrap_or((&1, &[]));
+    let version = 1 + version.wrapping_sub(1) % 3;
+    let end = rest.iter().position(|&byte| byte == 0).unwrap_or(rest.len());
+    let (json, weights) = (&rest[..end], rest.get(end + 1..).unwrap_or_default());
+    let mut header = json.to_vec();
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let mut file = MAGIC.to_vec();
+    file.extend([version, 0, 0, 0]);
+    file.extend((header.len() as u32).to_le_bytes());
+    file.extend([0; 8]);
+    file.extend(&header);
+    let sum = crc32fast::hash(&header);
+    set(&mut file, 16, sum);
+    let sum = crc32fast::hash(&file[..20]);
+    set(&mut file, 20, sum);
+
+    let needed = weight_bytes(json);
+    if version == 1 {
+        file.extend(weights.iter().chain(&[0; 4]).cycle().take(needed));
+        let sum = crc32fast::hash(&file);
+        file.extend(sum.to_le_bytes());
+        return file;
+    }
+    let n = number_of_chunks(json).filter(|n| (1..=16).contains(n)).unwrap_or(1);
+    let chunks: Vec<Vec<u8>> = if version == 2 {
+        vec![weights.iter().chain(&[0; 4]).cycle().take(needed).copied().collect(); n]
+    } else {
+        let len = weights.len().div_ceil(n);
+        (0..n).map(|i| weights.iter().skip(i * len).take(len).copied().collect()).collect()
+    };
+    let mut at = (file.len() + n * ENTRY + 8) as u64;
+    let mut index = Vec::new();
+    for chunk in &chunks {
+        index.extend(at.to_le_bytes());
+        index.extend((chunk.len() as u64).to_le_bytes());
+        index.extend(crc32fast::hash(chunk).to_le_bytes());
+        index.extend([0; 4]);
+        at += chunk.len() as u64;
+    }
+    let sum = crc32fast::hash(&index);
+    file.extend(index);
+    file.extend(sum.to_le_bytes());
+    file.extend([0; 4]);
+    file.extend(chunks.concat());
+    file
+}
+
+/// Bytes of the weights of a header's network, if they are few.
+fn weight_bytes(json: &[u8]) -> usize {
+    let network = serde_json::from_slice::<serde_json::Value>(json)
+        .ok()
+        .and_then(|value| serde_json::from_value::<NetworkConfig>(value["network"].clone()).ok());
+    network
+        .filter(|network| network.validate().is_ok() && network.n_params() as u64 <= LIMITS.max_params)
+        .map_or(0, |network| network.n_params() * 4)
+}
+
+/// The parts of a whole file with one kind of chunk, as [`assembled`] takes them.
+///
+/// # Errors
+/// [`FileError`] for what is no file.
+///
+/// # Panics
+/// When the file is not within its own lengths, which an opened one is.
+pub fn parts(file: &[u8]) -> Result<Vec<u8>, FileError> {
+    let reader = AsmrReader::open(Cursor::new(file), &Limits::default())?;
+    let end = header_end(file).expect("it was opened");
+    let json = file[PREFIX..end].trim_ascii_end();
+    let weights = match reader.version() {
+        1 => &file[end..file.len() - 4],
+        _ => &file[end + reader.header().n_chunks() * ENTRY + 8..],
+    };
+    let weights =
+        if reader.header().encoding == Encoding::F32 { &weights[..weights.len().min(512)] } else { weights };
+    Ok([&[reader.version() as u8], json, &[0], weights].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_assembled_file_is_a_file() {
+        let json = br#"{"signal":{"extents":[6],"channels":1,"sample_type":"f32","color":null},"network":{"partition":{"extents":[6],"bases":[[2,3]]},"channels":1,"width":2,"omega_0":30.0,"modulator":"linear"},"weights":{"encoding":"f32","n_bytes":36}}"#;
+        let bytes = assembled(&[&[1], &json[..], &[0, 0, 0, 128, 63]].concat());
+        let file = AsmrFile::read_from_bytes(&bytes, &LIMITS).unwrap();
+        assert_eq!(file.network.params().len(), 9);
+        assert_eq!(file.network.params()[0], 1.0);
+        assert_eq!(assembled(&parts(&bytes).unwrap()), bytes);
+        let mut broken = bytes.clone();
+        broken[30] ^= 1;
+        broken[17] ^= 1;
+        assert_eq!(summed(&broken)[30], broken[30]);
+        broken[30] ^= 1;
+        assert_eq!(summed(&broken), bytes);
+    }
+}

@@ -1,0 +1,105 @@
+//! Volumes and other arrays.
+
+use std::fs;
+use std::io::Write as _;
+
+use asmr::signal::{SampleType, Samples};
+use asmr_media::{ReadOptions, VolumeOptions, open_volume, recognise, volume_kind};
+use flate2::{Compression, write::GzEncoder};
+
+use crate::folder;
+use crate::media::{LIMITS, read};
+
+/// NIfTI-1, plain or packed, `.npy` and `.npz`. Of what is NIfTI-1, the packed form has the same values.
+pub(crate) fn volumes(bytes: &[u8]) -> bool {
+    // By content where there is one; what is damaged beyond that goes by its name.
+    let name = match bytes {
+        [b'P', b'K', ..] => "a.npz",
+        [0x93, ..] => "a.npy",
+        [0x1F, 0x8B, ..] => "a.nii.gz",
+        _ => "a.nii",
+    };
+    let path = folder::file(name, bytes);
+    recognise(&path, &ReadOptions::default()).expect("a regular file can be looked at");
+    volume_kind(&path).expect("as above").expect("its name tells if its content does not");
+    let plain = read(open_volume(&path, &VolumeOptions::default(), &LIMITS));
+    let is_taken = plain.is_some();
+    if name == "a.nii" {
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        packed.write_all(bytes).expect("memory");
+        let path = folder::file("packed.nii.gz", &packed.finish().expect("memory"));
+        let packed = read(open_volume(&path, &VolumeOptions::default(), &LIMITS));
+        match (plain, packed) {
+            (Some(plain), Some(packed)) => {
+                assert_eq!(plain.info, packed.info);
+                assert!(plain.values == packed.values, "packed values differ");
+            }
+            (plain, packed) => assert_eq!(plain.is_some(), packed.is_some(), "plain, and packed"),
+        }
+    }
+    is_taken
+}
+
+/// Plain values: a byte for type and byte order, one for the number of axes, the extents, then the file.
+pub(crate) fn raw(bytes: &[u8]) -> bool {
+    use SampleType::{F32, F64, I8, I16, I32, U8, U16, U32};
+    let Some(([kind, n_axes], rest)) = bytes.split_first_chunk::<2>() else { return false };
+    let n_axes = usize::from(n_axes % 6);
+    let Some((extents, values)) = rest.split_at_checked(n_axes) else { return false };
+    let dtype = [U8, I8, U16, I16, U32, I32, F32, F64][usize::from(kind % 8)];
+    let big_endian = kind & 8 != 0;
+    let header_bytes = u64::from(kind >> 4);
+    let shape: Vec<usize> = extents.iter().map(|&extent| usize::from(extent)).collect();
+    let path = folder::file("a.raw", values);
+    let options = VolumeOptions {
+        shape: Some(shape.clone()),
+        dtype: Some(dtype),
+        big_endian,
+        header_bytes,
+        ..VolumeOptions::default()
+    };
+    if volume_kind(&path).expect("a regular file can be looked at").is_some() {
+        return false;
+    }
+    let opened = read(open_volume(&path, &options, &LIMITS));
+    let needed = shape.iter().product::<usize>() * dtype.n_bytes() + header_bytes as usize;
+    let has_room = (1..=4).contains(&n_axes) && !shape.contains(&0) && needed == values.len();
+    let stored = values.get(header_bytes as usize..).unwrap_or_default();
+    let mut stored = stored.to_vec();
+    if big_endian {
+        stored.chunks_exact_mut(dtype.n_bytes()).for_each(<[u8]>::reverse);
+    }
+    if !has_room {
+        assert!(opened.is_none(), "{} bytes pass for {shape:?} of {dtype:?}", values.len());
+        return false;
+    }
+    let expected = Samples::from_le_bytes(dtype, &stored);
+    // A range of more than the greatest number has no width.
+    let is_usable = expected.first_not_finite().is_none()
+        && expected.min_max().is_some_and(|(low, high)| (high - low).is_finite());
+    let is_taken = opened.is_some();
+    match opened {
+        Some(opened) => {
+            assert_eq!(opened.info.extents, shape);
+            assert!(opened.values == expected, "values differ");
+        }
+        None => assert!(!is_usable, "{shape:?} of {dtype:?} is refused"),
+    }
+    is_taken
+}
+
+/// A Zarr array or hierarchy: a folder, as [`folder::unpack`] makes it of bytes.
+pub(crate) fn zarr(bytes: &[u8]) -> bool {
+    let path = folder::path("a.zarr");
+    fs::create_dir(&path).expect("the last one was removed");
+    for (name, content) in folder::unpack(bytes) {
+        let file = path.join(&name);
+        // A file may lie where a folder is needed, and the other way round.
+        let _ = file.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&file, content));
+    }
+    let kind = volume_kind(&path).expect("a folder can be looked at");
+    let opened = read(open_volume(&path, &VolumeOptions::default(), &LIMITS));
+    fs::remove_dir_all(&path).expect("it was made here");
+    assert!(kind.is_some() || opened.is_none());
+    opened.is_some()
+}
