@@ -3,6 +3,7 @@
 //! All are made by this project's own writers, or are small files that its tests have anyway. What is there stays, except
 //! files of the same names.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -369,7 +370,7 @@ fn meshes(seeds: &Seeds) {
     for &triangle in &mesh.triangles {
         text += "facet normal 0 0 0\nouter loop\n";
         for [x, y, z] in triangle.map(|corner| mesh.vertices[corner as usize]) {
-            text += &format!("vertex {x} {y} {z}\n");
+            let _ = writeln!(text, "vertex {x} {y} {z}");
         }
         text += "endloop\nendfacet\n";
     }

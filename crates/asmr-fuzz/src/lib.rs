@@ -44,6 +44,7 @@ pub const TARGETS: [Target; 11] = [
 ///
 /// # Panics
 /// When something does not hold, or there is no such fuzzer.
+#[must_use]
 pub fn run(name: &str, bytes: &[u8]) -> bool {
     let target = TARGETS.iter().find(|target| target.name == name).expect("there is a fuzzer of this name");
     bytes.len() <= target.max_bytes && (target.body)(bytes)

@@ -62,7 +62,7 @@ fn webp<R: BufRead + Seek>(reader: &mut R) -> io::Result<Option<String>> {
     Ok((actual < promised).then(|| format!("it has {actual} of the {promised} bytes its header promises")))
 }
 
-/// Compares what the entries of the first directory point to with the file's length (TIFF 6.0, section 2; BigTIFF has
+/// Compares what the entries of the first directory point to with the file's length (TIFF 6.0, section 2; `BigTIFF` has
 /// wider numbers). Up to 256 MiB are asked for otherwise, by a file of a hundred bytes.
 fn tiff<R: BufRead + Seek>(reader: &mut R) -> io::Result<Option<String>> {
     let length = reader.seek(SeekFrom::End(0))?;
