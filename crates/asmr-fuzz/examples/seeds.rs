@@ -191,6 +191,7 @@ fn files(seeds: &Seeds) {
                 chunk_extent,
                 network: network.clone(),
                 encoding,
+                max_error: None,
                 fit: Some(fit.clone()),
             };
             let mut writer = AsmrWriter::new(Cursor::new(Vec::new()), header.clone()).unwrap();
