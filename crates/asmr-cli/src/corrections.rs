@@ -57,24 +57,29 @@ impl Corrections {
         Ok(self.last.as_ref().map_or(&[], |(_, values)| values))
     }
 
-    /// What a network gives in a box of samples, corrected.
+    /// What a network gives in a box of samples, corrected: whole slices, a slab of them at a time, cut to the box.
     pub(crate) fn corrected(
         &mut self,
         decoder: &ExactDecoder<'_>,
         region: &Region,
     ) -> Result<Samples, CodingError> {
-        let (step, slice) = (slab_slices(&self.info), self.info.slice_values());
-        let slices = region.start[0] as usize..region.end[0] as usize;
-        let mut values = decoder.whole_numbers(&self.info, slices.clone());
+        let info = self.info.clone();
+        let (step, slice) = (slab_slices(&info), info.slice_values());
+        let (mut at, end) = (region.start[0] as usize, region.end[0] as usize);
         let mut out = Vec::new();
-        for (index, values) in slices.zip(values.chunks_exact_mut(slice)) {
-            let corrections = &self.slab(index / step)?[index % step * slice..][..slice];
+        while at < end {
+            let next = ((at / step + 1) * step).min(end);
+            let mut values = decoder.whole_numbers(&info, at..next);
+            let corrections = &self.slab(at / step)?[at % step * slice..];
             for (x, correction) in values.iter_mut().zip(corrections) {
                 *x += correction;
             }
-            cut(values, &self.info.extents[1..], 1, region, &mut out);
+            for values in values.chunks_exact(slice) {
+                cut(values, &info.extents[1..], 1, region, &mut out);
+            }
+            at = next;
         }
-        Ok(Samples::from_whole_numbers(self.info.sample_type, &out))
+        Ok(Samples::from_whole_numbers(info.sample_type, &out))
     }
 }
 

@@ -12,13 +12,9 @@ use asmr::cost::Cost;
 use asmr::file::{AsmrFile, AsmrWriter, Encoding, FileHeader, FitRecord, WrittenChunk};
 use asmr::inference::Precision;
 use asmr::network::{Network, NetworkConfig};
-use asmr::partition::{Partition, parse_bases};
-use asmr::planner::{DEFAULT_WIDTH, PlanRequest, chunk_extent, plan};
-use asmr::published::published;
-use asmr::signal::{Samples, Signal, SignalInfo, Source};
-use asmr_media::{
-    FrameRange, Limits, Opened, PictureFormat, ReadOptions, SliceReader, hold, open_signal, reopen_signal,
-};
+use asmr::planner::{DEFAULT_WIDTH, chunk_extent};
+use asmr::signal::{Samples, Signal, Source};
+use asmr_media::{FrameRange, Limits, Opened, ReadOptions, SliceReader, hold, open_signal, reopen_signal};
 use asmr_train::budget::width_for_time;
 use asmr_train::config::{FitConfig, Preset};
 use asmr_train::fit::{Control, Ending, Fit, FitError, Fitted};
@@ -26,7 +22,11 @@ use asmr_train::measure::decoded_psnr_db;
 use asmr_train::quantise::{quantise, quantise_to_size};
 use serde::Serialize;
 
-use crate::args::{Common, EncodeArgs, PartArgs, WeightsName};
+use crate::args::{Common, EncodeArgs, PartArgs};
+use crate::choices::{
+    Room, check_name, check_options, choose_network, encoding, fit_config, is_width_open, leaves_width_open,
+    note_padding,
+};
 use crate::corrections;
 use crate::error::{FAILED, Failure, INTERRUPTED, OK, say};
 use crate::files;
@@ -40,10 +40,7 @@ use crate::report::{
 };
 use crate::resume::{self, Kept};
 use crate::target::{self, Search};
-use crate::values::{Bases, Distances, Extents, FrameBounds};
-
-/// Steps of a fit that a time limit ends.
-const UNTIL_TIME_IS_UP: u32 = 1_000_000_000;
+use crate::values::{Distances, Extents, FrameBounds, MAX_TIME};
 
 /// What rounding the weights costs unless something else is asked for, in dB.
 const DEFAULT_LOSS_DB: f64 = 0.1;
@@ -566,12 +563,14 @@ impl Job<'_> {
             }
             None => Fit::new(source, network, config).map_err(failed)?,
         };
+        // A search begins anew: there would be nothing to go on with.
+        let interval = if self.is_searched { MAX_TIME } else { args.checkpoint };
         let ending = interrupt::while_fitting(|stop| {
             let mut progress = Progress::start(&heading, self.common.quiet, args.psnr, source.info());
             let control =
                 Control { target_psnr_db: self.fit_target(), time_limit: self.time, stop: Some(stop) };
             let ending = loop {
-                match fit.run_for(args.checkpoint, &control, &mut |event| progress.event(&event)) {
+                match fit.run_for(interval, &control, &mut |event| progress.event(&event)) {
                     Ok(Some(ending)) => break Ok(ending),
                     Ok(None) => {
                         if let Err(failure) = resume::write(self.output, written, Some(&mut fit)) {
@@ -618,159 +617,6 @@ fn measure(args: &EncodeArgs, output: &Path) -> Result<(QualityReport, FileHeade
     Ok((quality, header, back.n_bytes()))
 }
 
-/// Refuses options that contradict each other.
-fn check_options(args: &EncodeArgs) -> Result<(), Failure> {
-    let is_sized = args.bytes.is_some() || args.bpp.is_some();
-    if args.weights == Some(WeightsName::F32) && (args.loss.is_some() || is_sized) {
-        let (option, says) = if is_sized {
-            ("--bytes and --bpp say", "how small the file is to be")
-        } else {
-            ("--loss says", "what rounding the weights may cost")
-        };
-        return Err(Failure::usage(format!(
-            "{option} {says}, and --weights f32 rounds none; leave one of them out"
-        )));
-    }
-    if args.lossless || args.max_error.is_some() {
-        let other = if is_sized {
-            Some("--bytes and --bpp say how small the file is to be")
-        } else if args.psnr.is_some() {
-            Some("--psnr says how good it is to be on the whole")
-        } else if args.weights == Some(WeightsName::F32) {
-            Some("--weights f32 keeps weights that no machine-independent code has")
-        } else {
-            None
-        };
-        if let Some(other) = other {
-            return Err(Failure::usage(format!(
-                "--lossless and --max-error say how good each value is to be, and {other}; leave one of them out"
-            )));
-        }
-    }
-    if is_sized && (args.loss.is_some() || args.psnr.is_some()) {
-        return Err(Failure::usage(
-            "--bytes and --bpp leave the quality open, and --psnr and --loss the size; leave one of them out",
-        ));
-    }
-    let Some(Bases(bases)) = &args.bases else { return Ok(()) };
-    if args.mac.is_some() {
-        return Err(Failure::usage(
-            "--mac and --bases contradict each other: --mac chooses bases within a budget; leave one of them out",
-        ));
-    }
-    if let Some(levels) = args.levels
-        && bases.iter().any(|list| list.len() != levels)
-    {
-        let mut counts: Vec<_> = bases.iter().map(|list| list.len().to_string()).collect();
-        counts.dedup();
-        return Err(Failure::usage(format!(
-            "--levels {levels} and --bases contradict each other: the bases have {} levels; leave --levels out",
-            counts.join(" and ")
-        )));
-    }
-    Ok(())
-}
-
-/// Refuses a name under which a network would be taken for something else.
-fn check_name(output: &Path) -> Result<(), Failure> {
-    if PictureFormat::from_path(output).is_err()
-        && !["npy", "safetensors"].iter().any(|other| files::has_extension(output, other))
-    {
-        return Ok(());
-    }
-    Err(Failure::usage(format!(
-        "encode writes .asmr files, so {} would be misnamed; type -o {}, and then asmr decode for a picture",
-        output.display(),
-        quote(&output.with_extension("asmr"))
-    )))
-}
-
-/// How weights are stored.
-fn encoding(args: &EncodeArgs) -> Encoding {
-    args.weights.unwrap_or(WeightsName::Coded).into()
-}
-
-/// Whether nothing says or implies a width.
-fn is_width_open(args: &EncodeArgs) -> bool {
-    args.width.is_none() && args.mac.is_none() && Preset::from(args.preset) != Preset::Paper
-}
-
-/// Whether the width is to follow from the time: nothing else says or implies one, and the time is what ends the fit.
-fn leaves_width_open(args: &EncodeArgs) -> bool {
-    is_width_open(args) && args.bases.is_none() && args.steps.is_none()
-}
-
-/// How wide a network may be where nothing says its width.
-#[derive(Clone, Copy, Debug)]
-enum Room {
-    /// As the planner likes it.
-    Default,
-    /// So wide.
-    Width(usize),
-    /// As wide as so many weights allow.
-    Weights(u64),
-}
-
-/// Bases and width: those given, the planner's for the rest.
-fn choose_network(args: &EncodeArgs, info: &SignalInfo, room: Room) -> Result<NetworkConfig, Failure> {
-    let paper = (Preset::from(args.preset) == Preset::Paper).then(|| published(info));
-    let mut request = PlanRequest {
-        levels: args.levels.or(paper.map(|paper| paper.levels)),
-        width: args.width.or(paper.filter(|_| args.mac.is_none()).map(|paper| paper.width)).or(match room {
-            Room::Width(width) => Some(width),
-            Room::Default | Room::Weights(_) => None,
-        }),
-        mac_budget: args.mac,
-        max_params: if let Room::Weights(n) = room { Some(n) } else { None },
-        modulator: args.modulator.into(),
-        omega_0: args.omega_0,
-        ..PlanRequest::new(&info.extents, info.channels)
-    };
-    let refuse = |error: &dyn std::fmt::Display| {
-        Failure::usage(format!("{} ({}): {error}", args.input.display(), describe(info)))
-    };
-    // The published bases, where nothing else is asked for.
-    let of_paper = paper
-        .filter(|_| args.mac.is_none() && args.levels.is_none())
-        .and_then(|paper| parse_bases(paper.bases?).ok());
-    let Some(bases) = args.bases.as_ref().map(|Bases(bases)| bases).or(of_paper.as_ref()) else {
-        let chosen = plan(&request).map_err(|error| refuse(&error))?;
-        return Ok(chosen.into_config(&request));
-    };
-    let partition = Partition::new(&info.extents, bases).map_err(|error| refuse(&error))?;
-    // The planner's width for that many levels.
-    request.levels = Some(partition.n_levels());
-    let width = request.width.or_else(|| plan(&request).ok().map(|plan| plan.width)).unwrap_or(DEFAULT_WIDTH);
-    let network = NetworkConfig {
-        partition,
-        channels: info.channels,
-        width,
-        omega_0: request.omega_0,
-        modulator: request.modulator,
-    };
-    network.validate().map_err(|error| refuse(&error))?;
-    Ok(network)
-}
-
-/// The preset's settings with the options' changes.
-fn fit_config(args: &EncodeArgs, network: &NetworkConfig, n_chunks: u32) -> Result<FitConfig, Failure> {
-    let mut config = FitConfig::preset_of_chunk(args.preset.into(), network, n_chunks);
-    config.seed = args.seed.unwrap_or(config.seed);
-    if let Some(batch) = args.batch {
-        config.set_batch(batch, network);
-    }
-    match (args.steps, args.time) {
-        (Some(steps), _) => config.set_steps(steps),
-        // As many as fit into the time: the rate of the preset's number is as good a guess as any.
-        (None, Some(_)) => config.steps = UNTIL_TIME_IS_UP,
-        (None, None) => {}
-    }
-    config.rate = args.lr.unwrap_or(config.rate);
-    config.seam_weight = args.seam_weight.unwrap_or(config.seam_weight);
-    config.validate().map_err(|error| Failure::usage(error.to_string()))?;
-    Ok(config)
-}
-
 fn record(config: &FitConfig, output: &Path) -> Result<FitRecord, Failure> {
     FitRecord::from_serialize(config).map_err(|error| files::unmakeable(output, &error))
 }
@@ -782,23 +628,6 @@ fn check_storable(header: &FileHeader, output: &Path) -> Result<(), Failure> {
     let signal = header.signal.slices(header.chunk_extent);
     let file = AsmrFile { signal, network, steps: None, fit: header.fit.clone() };
     files::checked_bytes(&file, output).map(|_| ())
-}
-
-/// Says that bases reach past the picture.
-fn note_padding(network: &NetworkConfig) {
-    let partition = &network.partition;
-    let padded: Vec<_> = (0..partition.n_axes())
-        .filter(|&axis| partition.padded_extent(axis) > partition.extents()[axis] as u64)
-        .map(|axis| {
-            format!("axis {axis} from {} to {}", partition.extents()[axis], partition.padded_extent(axis))
-        })
-        .collect();
-    if !padded.is_empty() {
-        say(&format!(
-            "note: the bases reach past the signal and pad {}; the padding has no weight in the fit and is cut off on decode",
-            padded.join(" and ")
-        ));
-    }
 }
 
 /// By how much a target was missed; an exact result misses none.

@@ -1,9 +1,11 @@
 //! `asmr eval`: quality, size and speed against the original.
 
 use std::fmt::Write as _;
+use std::io::{Read, Seek};
 use std::time::Instant;
 
 use asmr::cost::Cost;
+use asmr::file::AsmrReader;
 use asmr::inference::{Decoder, Request, Value};
 use asmr::signal::{SampleType, SignalInfo};
 use asmr::walk::Region;
@@ -62,35 +64,15 @@ pub(crate) fn run(args: &EvalArgs, common: &Common) -> Result<u8, Failure> {
     let scores =
         quality::measure(&mut reader, &args.input, opened.reader.as_mut(), Some(&args.original), precision)?;
     drop(opened);
-    let (mut decode_ms, mut prepare_ms) = (0.0, 0.0);
-    let is_corrected = header.max_error.is_some();
-    if is_corrected {
+    let (prepare_ms, decode_ms) = if header.max_error.is_some() {
         // With its corrections, as it is decoded.
         let request = Request { region: Region::whole(&header.signal.extents), thumbnail: 1 };
         let wanted = Wanted { request, raw: false, precision, recover: false };
-        decode_ms = median_ms(args.reps, || {
-            pieces::decode(&mut reader, &args.input, &wanted, |_| Ok(())).map(|_| ())
-        })?;
-    }
-    for chunk in 0..if is_corrected { 0 } else { header.n_chunks() } {
-        let network = reader.network(chunk).map_err(|error| files::unusable(&args.input, &error))?;
-        prepare_ms += median_ms(args.reps.min(PREPARE_REPS), || {
-            std::hint::black_box(Decoder::with_precision(&network, precision));
-            Ok(())
-        })?;
-        let decoder = Decoder::with_precision(&network, precision);
-        let whole = Request::whole(&network.config().partition);
-        let info = header.chunk_signal(chunk);
-        decode_ms += match info.sample_type {
-            SampleType::U8 if info.value_range.is_none() => {
-                time_decodes::<u8>(&decoder, &whole, &info, args.reps)
-            }
-            SampleType::U16 if info.value_range.is_none() => {
-                time_decodes::<u16>(&decoder, &whole, &info, args.reps)
-            }
-            _ => time_decodes::<f32>(&decoder, &whole, &info, args.reps),
-        }?;
-    }
+        let decode = || pieces::decode(&mut reader, &args.input, &wanted, |_| Ok(())).map(|_| ());
+        (0.0, median_ms(args.reps, decode)?)
+    } else {
+        time_networks(args, &mut reader)?
+    };
 
     let config = &header.network;
     let cost = Cost::of(config);
@@ -158,6 +140,33 @@ fn time_decodes<T: Value>(
         std::hint::black_box(&mut values);
         Ok(())
     })
+}
+
+/// Milliseconds for preparing the decoders of all networks, and for decoding with them.
+fn time_networks<R: Read + Seek>(args: &EvalArgs, reader: &mut AsmrReader<R>) -> Result<(f64, f64), Failure> {
+    let header = reader.header().clone();
+    let precision = args.precision.into();
+    let (mut decode_ms, mut prepare_ms) = (0.0, 0.0);
+    for chunk in 0..header.n_chunks() {
+        let network = reader.network(chunk).map_err(|error| files::unusable(&args.input, &error))?;
+        prepare_ms += median_ms(args.reps.min(PREPARE_REPS), || {
+            std::hint::black_box(Decoder::with_precision(&network, precision));
+            Ok(())
+        })?;
+        let decoder = Decoder::with_precision(&network, precision);
+        let whole = Request::whole(&network.config().partition);
+        let info = header.chunk_signal(chunk);
+        decode_ms += match info.sample_type {
+            SampleType::U8 if info.value_range.is_none() => {
+                time_decodes::<u8>(&decoder, &whole, &info, args.reps)
+            }
+            SampleType::U16 if info.value_range.is_none() => {
+                time_decodes::<u16>(&decoder, &whole, &info, args.reps)
+            }
+            _ => time_decodes::<f32>(&decoder, &whole, &info, args.reps),
+        }?;
+    }
+    Ok((prepare_ms, decode_ms))
 }
 
 fn median_ms(reps: usize, mut work: impl FnMut() -> Result<(), Failure>) -> Result<f64, Failure> {

@@ -16,8 +16,8 @@ use crate::files;
 /// What rounding costs at least when a target leaves little to lose, in dB.
 pub(crate) const LEAST_LOSS_DB: f64 = 0.01;
 
-/// Bits for a weight with which a file of a given size is best used: twice the weights gain about 0.9 dB where files are small, and
-/// the loss of rounding, 0.1 to 0.2 dB at so many bits, falls by a factor of 4 with each further bit.
+/// Bits for a weight that a size is planned with: about what the default loss of rounding takes. A wider network would have to be
+/// rounded more coarsely, and each bit less makes rounding cost four times as much.
 const BITS_PER_WEIGHT: f64 = 7.5;
 /// Fewer bits than this say little about a weight.
 const LEAST_BITS_PER_WEIGHT: f64 = 1.0;

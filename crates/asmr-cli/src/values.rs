@@ -7,7 +7,7 @@ use asmr::partition::parse_bases;
 use asmr::signal::{MAX_AXES, MAX_EXTENT, SampleType};
 
 /// The longest time limit: 1000 hours.
-const MAX_TIME_S: f64 = 3_600_000.0;
+pub(crate) const MAX_TIME: Duration = Duration::from_secs(3_600_000);
 
 /// First frame, and one past the last.
 #[derive(Clone, Copy, Debug)]
@@ -144,7 +144,7 @@ pub(crate) fn time(text: &str) -> Result<Duration, String> {
     let seconds = number(value, range, |x| x > 0.0)? * seconds_per_unit;
     Duration::try_from_secs_f64(seconds)
         .ok()
-        .filter(|time| seconds <= MAX_TIME_S && !time.is_zero())
+        .filter(|time| *time <= MAX_TIME && !time.is_zero())
         .ok_or_else(|| format!("it must be {range}"))
 }
 

@@ -157,15 +157,9 @@ impl Samples {
     /// Whole numbers as such; `None` for floats.
     #[must_use]
     pub fn whole_numbers(&self) -> Option<Vec<i64>> {
-        match self {
-            Self::U8(v) => Some(v.iter().map(|&x| i64::from(x)).collect()),
-            Self::I8(v) => Some(v.iter().map(|&x| i64::from(x)).collect()),
-            Self::U16(v) => Some(v.iter().map(|&x| i64::from(x)).collect()),
-            Self::I16(v) => Some(v.iter().map(|&x| i64::from(x)).collect()),
-            Self::U32(v) => Some(v.iter().map(|&x| i64::from(x)).collect()),
-            Self::I32(v) => Some(v.iter().map(|&x| i64::from(x)).collect()),
-            Self::F32(_) | Self::F64(_) => None,
-        }
+        // A double holds every whole number of 32 bits.
+        let numbers = || with_samples!(self, v => v.iter().map(|&x| f64::from(x) as i64).collect());
+        (!self.sample_type().is_float()).then(numbers)
     }
 
     /// Values of a type from whole numbers, those outside its range as the nearest inside.

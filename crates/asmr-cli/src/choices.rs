@@ -1,0 +1,199 @@
+//! From options to a network and the settings of its fit: what contradicts itself is refused, what is left open is chosen.
+
+use std::path::Path;
+
+use asmr::file::Encoding;
+use asmr::network::NetworkConfig;
+use asmr::partition::{Partition, parse_bases};
+use asmr::planner::{DEFAULT_WIDTH, PlanRequest, plan};
+use asmr::published::published;
+use asmr::signal::SignalInfo;
+use asmr_media::PictureFormat;
+use asmr_train::config::{FitConfig, Preset};
+
+use crate::args::{EncodeArgs, WeightsName};
+use crate::error::{Failure, say};
+use crate::files;
+use crate::report::{describe, quote};
+use crate::values::Bases;
+
+/// Steps of a fit that a time limit ends.
+const UNTIL_TIME_IS_UP: u32 = 1_000_000_000;
+
+/// Refuses options that contradict each other.
+pub(crate) fn check_options(args: &EncodeArgs) -> Result<(), Failure> {
+    let is_sized = args.bytes.is_some() || args.bpp.is_some();
+    if args.weights == Some(WeightsName::F32) && (args.loss.is_some() || is_sized) {
+        let (option, says) = if is_sized {
+            ("--bytes and --bpp say", "how small the file is to be")
+        } else {
+            ("--loss says", "what rounding the weights may cost")
+        };
+        return Err(Failure::usage(format!(
+            "{option} {says}, and --weights f32 rounds none; leave one of them out"
+        )));
+    }
+    if args.lossless || args.max_error.is_some() {
+        let other = if is_sized {
+            Some("--bytes and --bpp say how small the file is to be")
+        } else if args.psnr.is_some() {
+            Some("--psnr says how good it is to be on the whole")
+        } else if args.weights == Some(WeightsName::F32) {
+            Some("--weights f32 keeps weights that no machine-independent code has")
+        } else {
+            None
+        };
+        if let Some(other) = other {
+            return Err(Failure::usage(format!(
+                "--lossless and --max-error say how good each value is to be, and {other}; leave one of them out"
+            )));
+        }
+    }
+    if is_sized && (args.loss.is_some() || args.psnr.is_some()) {
+        return Err(Failure::usage(
+            "--bytes and --bpp leave the quality open, and --psnr and --loss the size; leave one of them out",
+        ));
+    }
+    let Some(Bases(bases)) = &args.bases else { return Ok(()) };
+    if args.mac.is_some() {
+        return Err(Failure::usage(
+            "--mac and --bases contradict each other: --mac chooses bases within a budget; leave one of them out",
+        ));
+    }
+    if let Some(levels) = args.levels
+        && bases.iter().any(|list| list.len() != levels)
+    {
+        let mut counts: Vec<_> = bases.iter().map(|list| list.len().to_string()).collect();
+        counts.dedup();
+        return Err(Failure::usage(format!(
+            "--levels {levels} and --bases contradict each other: the bases have {} levels; leave --levels out",
+            counts.join(" and ")
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses a name under which a network would be taken for something else.
+pub(crate) fn check_name(output: &Path) -> Result<(), Failure> {
+    if PictureFormat::from_path(output).is_err()
+        && !["npy", "safetensors"].iter().any(|other| files::has_extension(output, other))
+    {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "encode writes .asmr files, so {} would be misnamed; type -o {}, and then asmr decode for a picture",
+        output.display(),
+        quote(&output.with_extension("asmr"))
+    )))
+}
+
+/// How weights are stored.
+pub(crate) fn encoding(args: &EncodeArgs) -> Encoding {
+    args.weights.unwrap_or(WeightsName::Coded).into()
+}
+
+/// Whether nothing says or implies a width.
+pub(crate) fn is_width_open(args: &EncodeArgs) -> bool {
+    args.width.is_none() && args.mac.is_none() && Preset::from(args.preset) != Preset::Paper
+}
+
+/// Whether the width is to follow from the time: nothing else says or implies one, and the time is what ends the fit.
+pub(crate) fn leaves_width_open(args: &EncodeArgs) -> bool {
+    is_width_open(args) && args.bases.is_none() && args.steps.is_none()
+}
+
+/// How wide a network may be where nothing says its width.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Room {
+    /// As the planner likes it.
+    Default,
+    /// So wide.
+    Width(usize),
+    /// As wide as so many weights allow.
+    Weights(u64),
+}
+
+/// Bases and width: those given, the planner's for the rest.
+pub(crate) fn choose_network(
+    args: &EncodeArgs,
+    info: &SignalInfo,
+    room: Room,
+) -> Result<NetworkConfig, Failure> {
+    let paper = (Preset::from(args.preset) == Preset::Paper).then(|| published(info));
+    let mut request = PlanRequest {
+        levels: args.levels.or(paper.map(|paper| paper.levels)),
+        width: args.width.or(paper.filter(|_| args.mac.is_none()).map(|paper| paper.width)).or(match room {
+            Room::Width(width) => Some(width),
+            Room::Default | Room::Weights(_) => None,
+        }),
+        mac_budget: args.mac,
+        max_params: if let Room::Weights(n) = room { Some(n) } else { None },
+        modulator: args.modulator.into(),
+        omega_0: args.omega_0,
+        ..PlanRequest::new(&info.extents, info.channels)
+    };
+    let refuse = |error: &dyn std::fmt::Display| {
+        Failure::usage(format!("{} ({}): {error}", args.input.display(), describe(info)))
+    };
+    // The published bases, where nothing else is asked for.
+    let of_paper = paper
+        .filter(|_| args.mac.is_none() && args.levels.is_none())
+        .and_then(|paper| parse_bases(paper.bases?).ok());
+    let Some(bases) = args.bases.as_ref().map(|Bases(bases)| bases).or(of_paper.as_ref()) else {
+        let chosen = plan(&request).map_err(|error| refuse(&error))?;
+        return Ok(chosen.into_config(&request));
+    };
+    let partition = Partition::new(&info.extents, bases).map_err(|error| refuse(&error))?;
+    // The planner's width for that many levels.
+    request.levels = Some(partition.n_levels());
+    let width = request.width.or_else(|| plan(&request).ok().map(|plan| plan.width)).unwrap_or(DEFAULT_WIDTH);
+    let network = NetworkConfig {
+        partition,
+        channels: info.channels,
+        width,
+        omega_0: request.omega_0,
+        modulator: request.modulator,
+    };
+    network.validate().map_err(|error| refuse(&error))?;
+    Ok(network)
+}
+
+/// The preset's settings with the options' changes.
+pub(crate) fn fit_config(
+    args: &EncodeArgs,
+    network: &NetworkConfig,
+    n_chunks: u32,
+) -> Result<FitConfig, Failure> {
+    let mut config = FitConfig::preset_of_chunk(args.preset.into(), network, n_chunks);
+    config.seed = args.seed.unwrap_or(config.seed);
+    if let Some(batch) = args.batch {
+        config.set_batch(batch, network);
+    }
+    match (args.steps, args.time) {
+        (Some(steps), _) => config.set_steps(steps),
+        // As many as fit into the time: the rate of the preset's number is as good a guess as any.
+        (None, Some(_)) => config.steps = UNTIL_TIME_IS_UP,
+        (None, None) => {}
+    }
+    config.rate = args.lr.unwrap_or(config.rate);
+    config.seam_weight = args.seam_weight.unwrap_or(config.seam_weight);
+    config.validate().map_err(|error| Failure::usage(error.to_string()))?;
+    Ok(config)
+}
+
+/// Says that bases reach past the picture.
+pub(crate) fn note_padding(network: &NetworkConfig) {
+    let partition = &network.partition;
+    let padded: Vec<_> = (0..partition.n_axes())
+        .filter(|&axis| partition.padded_extent(axis) > partition.extents()[axis] as u64)
+        .map(|axis| {
+            format!("axis {axis} from {} to {}", partition.extents()[axis], partition.padded_extent(axis))
+        })
+        .collect();
+    if !padded.is_empty() {
+        say(&format!(
+            "note: the bases reach past the signal and pad {}; the padding has no weight in the fit and is cut off on decode",
+            padded.join(" and ")
+        ));
+    }
+}
