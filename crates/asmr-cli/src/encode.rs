@@ -42,6 +42,9 @@ use crate::resume::{self, Kept};
 use crate::target::{self, Search};
 use crate::values::{Distances, Extents, FrameBounds, MAX_TIME};
 
+/// Factors on the steps of a fit where no width has the wanted quality.
+const MORE_STEPS: [u32; 3] = [2, 4, 8];
+
 /// What rounding the weights costs unless something else is asked for, in dB.
 const DEFAULT_LOSS_DB: f64 = 0.1;
 
@@ -475,16 +478,27 @@ impl Job<'_> {
         }
     }
 
-    /// Fits networks of different widths until one has the wanted PSNR and little more: the last one kept, with its PSNR.
+    /// Fits networks of different widths until one has the wanted PSNR and little more; where none has it, the best again with more
+    /// steps. Gives the one that is kept, with its PSNR.
     fn search(&mut self, source: &dyn Source) -> Result<(Fitted, Option<f64>), Failure> {
         let target = self.args.psnr.unwrap_or_default();
-        let info = self.header.signal.clone();
         let mut search = Search::new(target, &self.header.network);
         let mut best: Option<(Fitted, f64, FitConfig, FileHeader)> = None;
         let mut elapsed_s = 0.0;
-        while let Some(width) = search.next_width() {
-            let network = choose_network(self.args, &info, Room::Width(width))?;
+        let mut factors = MORE_STEPS.into_iter();
+        loop {
+            let (width, factor) = match (search.next_width(), &best) {
+                (Some(width), _) => (width, 1),
+                // More width was no help.
+                (None, Some((fitted, psnr_db, ..))) if *psnr_db < target && self.args.steps.is_none() => {
+                    let Some(factor) = factors.next() else { break };
+                    (fitted.network.config().width, factor)
+                }
+                (None, _) => break,
+            };
+            let network = choose_network(self.args, &self.header.signal, Room::Width(width))?;
             self.config = fit_config(self.args, &network, 1)?;
+            self.config.set_steps(self.config.steps.saturating_mul(factor));
             self.header.fit = Some(record(&self.config, self.output)?);
             self.header.network = network.clone();
             let fitted = self.fit(source, &network, &format!("{}: ", search.what()), None, &[])?;
@@ -492,7 +506,11 @@ impl Job<'_> {
             let psnr_db = decoded_psnr_db(&fitted.network, source)
                 .map_err(|error| Failure::usage(error.to_string()))?;
             let stopped = fitted.ending == Ending::Stopped;
-            if search.tried(width, psnr_db) || best.is_none() {
+            let is_better = match factor {
+                1 => search.tried(width, psnr_db),
+                _ => best.as_ref().is_none_or(|(_, best_db, ..)| psnr_db > *best_db),
+            };
+            if is_better || best.is_none() {
                 best = Some((fitted, psnr_db, self.config.clone(), self.header.clone()));
             }
             if stopped {

@@ -188,6 +188,11 @@ fn targets_are_met() {
     let outcome = folder.asmr("encode p.png -o n.asmr --steps 20 --json --quiet --psnr 90").expect(1);
     assert!(outcome.stderr.contains("was missed by"), "{outcome:#?}");
     assert!(number(&outcome.json(), "missed_db") > 1.0);
+    // Where nothing says how long to fit, it is tried longer before that.
+    folder.picture("s.png", 14, 15, GREY);
+    let plain = folder.asmr("encode s.png -o n.asmr --preset fast --json --quiet").expect(0).json();
+    let made = folder.asmr("encode s.png -o n.asmr --preset fast --json --quiet --psnr 150").expect(1).json();
+    assert!(number(&made, "steps") >= 2.0 * number(&plain, "steps"), "{made:#}");
 }
 
 #[test]
