@@ -25,8 +25,8 @@ const INPUTS: [Input; 20] = [
     ("audio/jfk.flac", "--duration 2", 45.0, 1.5, Some(1000)),
     ("audio/librispeech_61-70968-0000.wav", "--duration 2", 50.0, 4.0, Some(0)),
     ("audio/librispeech_1580-141084-0001.wav", "--start 1 --duration 2", 48.0, 2.0, Some(30)),
-    ("audio/siren_gt_bach.wav", "--duration 3", 45.0, 1.0, Some(100)),
-    ("audio/siren_gt_counting.wav", "--duration 1", 40.0, 3.0, Some(1)),
+    ("audio/siren_gt_bach.wav", "--duration 3", 45.0, 1.0, None),
+    ("audio/siren_gt_counting.wav", "--duration 1", 40.0, 3.0, None),
     ("video/carphone_pristine.mp4", "--frames 0..24", 27.0, 0.2, Some(6)),
     ("video/bikes.mp4", "--frames 10..16", 24.0, 0.3, Some(0)),
     (
