@@ -93,7 +93,7 @@ pub(crate) fn run(root: &Path, only: &str) -> Result<(), String> {
         let input = find(&data.join(below))?;
         let mut encode = Command::new(&asmr);
         encode.arg("encode").arg(&input).args(options);
-        encode.args(["--weights", "f32", "--json", "--quiet", "-o"]).arg(&file);
+        encode.args(["--json", "--quiet", "-o"]).arg(&file);
         let start = Instant::now();
         let made = run_command(&mut encode)?;
         let minutes = start.elapsed().as_secs_f64() / 60.0;
@@ -137,7 +137,7 @@ fn kept(path: &Path) -> BTreeMap<String, String> {
 
 fn write(path: &Path, rows: &BTreeMap<String, String>) -> Result<(), String> {
     let mut text = format!(
-        "# Signals of every kind, defaults but for weights as floats and the options given: `asmr encode SIGNAL OPTIONS --weights f32`, then `asmr eval` (median of 3 decodes); made by `cargo xtask results signals`\n# {}\n",
+        "# Signals of every kind, defaults but for the options given: `asmr encode SIGNAL OPTIONS`, then `asmr eval` (median of 3 decodes); made by `cargo xtask results signals`\n# {}\n",
         machine()
     );
     let mut names = vec!["signal", "kind", "minutes"];

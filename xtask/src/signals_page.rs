@@ -15,8 +15,8 @@ const SECTIONS: &[Section] = &[
     Section {
         file: "signals",
         title: "Time, speed and size",
-        about: "`asmr encode` with weights as floats (`--weights f32`), and defaults but for the options given. *Minutes* are of the\n\
-                whole command, reading and comparing included; *fit* counts samples visited a second by the fit, *decode* samples decoded a second.",
+        about: "`asmr encode` with defaults but for the options given. *Minutes* are of the whole command, reading and comparing\n\
+                included; *fit* counts samples visited a second by the fit, *decode* samples decoded a second.",
         columns: &[
             text("signal", "signal"),
             text("kind", "kind"),

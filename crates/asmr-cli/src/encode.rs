@@ -32,7 +32,7 @@ use crate::error::{FAILED, Failure, INTERRUPTED, OK, say};
 use crate::files;
 use crate::interrupt;
 use crate::partfile::PartFile;
-use crate::progress::Progress;
+use crate::progress::{Progress, showing};
 use crate::quality::{self, QualityReport, quality_lines};
 use crate::report::{
     ChunkReport, CostReport, NetworkReport, SignalReport, chunk_line, describe, duration, network_lines,
@@ -47,6 +47,11 @@ const MORE_STEPS: [u32; 3] = [2, 4, 8];
 
 /// What rounding the weights costs unless something else is asked for, in dB.
 const DEFAULT_LOSS_DB: f64 = 0.1;
+
+/// What is shown while weights are rounded ...
+const ROUNDING: &str = "rounding the weights";
+/// ... and while corrections are made.
+const CORRECTING: &str = "coding the corrections";
 
 /// Stored values of a signal that a fit holds in memory; a larger one is read from a temporary file.
 const HELD_BYTES: u64 = 256 << 20;
@@ -320,13 +325,16 @@ impl Job<'_> {
         // What is above the target may be lost by rounding.
         let spare = psnr_db.zip(self.args.psnr).map(|(psnr_db, target)| psnr_db - target);
         let room = self.room(0, 0)?;
-        let steps = self.quantise(&mut fitted, &source, spare.filter(|&db| db > 0.0), room)?;
+        let spare = spare.filter(|&db| db > 0.0);
+        let quiet = self.common.quiet;
+        let steps = showing(ROUNDING, quiet, || self.quantise(&mut fitted, &source, spare, room))?;
         let done = Done::of(std::slice::from_ref(&fitted));
         if self.header.max_error.is_some() {
             let signal = &self.header.signal;
             let mut original = reopen_signal(&self.args.input, signal, &Limits::default())?;
-            let corrections =
-                self.corrections(0, &fitted.network, |n_slices| Ok(original.reader.read(n_slices)?))?;
+            let corrections = showing(CORRECTING, quiet, || {
+                self.corrections(0, &fitted.network, |n_slices| Ok(original.reader.read(n_slices)?))
+            })?;
             let bytes = self.bytes(&fitted.network, steps.as_deref(), corrections.as_deref())?;
             files::write_bytes(self.output, &bytes)?;
             return Ok(Some(done));
@@ -372,13 +380,16 @@ impl Job<'_> {
             let stopped = fitted.ending == Ending::Stopped;
             if !(stopped && fitted.steps == 0) {
                 let used = written.iter().map(|chunk| chunk.n_bytes).sum();
-                let steps = self.quantise(&mut fitted, &signal, None, self.room(chunk, used)?)?;
+                let (quiet, room) = (self.common.quiet, self.room(chunk, used)?);
+                let steps = showing(ROUNDING, quiet, || self.quantise(&mut fitted, &signal, None, room))?;
                 let (samples, slice) = (signal.samples(), signal.info().slice_values());
                 let mut at = 0;
-                let corrections = self.corrections(chunk, &fitted.network, |n_slices| {
-                    let start = at;
-                    at += n_slices * slice;
-                    Ok(samples.slice(start..at))
+                let corrections = showing(CORRECTING, quiet, || {
+                    self.corrections(chunk, &fitted.network, |n_slices| {
+                        let start = at;
+                        at += n_slices * slice;
+                        Ok(samples.slice(start..at))
+                    })
                 })?;
                 part.push(&fitted.network, steps.as_deref(), corrections.as_deref())?;
                 all.push(fitted);

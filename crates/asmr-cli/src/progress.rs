@@ -119,3 +119,15 @@ impl Progress {
         (self.n_samples, self.start.elapsed())
     }
 }
+
+/// Does something that takes a while after a fit; a terminal shows what, unless `quiet`.
+pub(crate) fn showing<T>(what: &'static str, quiet: bool, work: impl FnOnce() -> T) -> T {
+    if quiet || !std::io::stderr().is_terminal() {
+        return work();
+    }
+    let spinner = ProgressBar::new_spinner().with_message(what);
+    spinner.enable_steady_tick(REDRAW);
+    let result = work();
+    spinner.finish_and_clear();
+    result
+}
