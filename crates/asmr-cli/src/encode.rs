@@ -19,7 +19,7 @@ use asmr_train::budget::width_for_time;
 use asmr_train::config::{FitConfig, Preset};
 use asmr_train::fit::{Control, Ending, Fit, FitError, Fitted};
 use asmr_train::measure::decoded_psnr_db;
-use asmr_train::quantise::{quantise, quantise_to_size};
+use asmr_train::quantise::{Quantised, quantise, quantise_to_size};
 use serde::Serialize;
 
 use crate::args::{Common, EncodeArgs, PartArgs};
@@ -462,7 +462,7 @@ impl Job<'_> {
         let failed = |error: FitError| Failure::usage(error.to_string());
         if let Some(room) = room {
             let rounded = quantise_to_size(&fitted.network, source, batch, seed, room).map_err(failed)?;
-            let (network, steps) = rounded.ok_or_else(|| {
+            let Quantised { network, steps, .. } = rounded.ok_or_else(|| {
                 Failure::failed(format!(
                     "the {} weights of a network of width {} cannot be rounded to {room} bytes; give more --bytes, or less --width",
                     thousands(fitted.network.params().len() as u64),
@@ -474,7 +474,8 @@ impl Job<'_> {
         }
         loss_db = self.args.loss.or(spare).unwrap_or(loss_db);
         loop {
-            let (network, steps) = quantise(&fitted.network, source, batch, seed, loss_db).map_err(failed)?;
+            let rounded = quantise(&fitted.network, source, batch, seed, loss_db).map_err(failed)?;
+            let network = rounded.network;
             // The loss is one of values as the network gives them; the target is one of values as they are stored.
             if let Some(target) = self.args.psnr.filter(|_| loss_db > target::LEAST_LOSS_DB) {
                 let excess = decoded_psnr_db(&network, source).map_err(failed)? - target;
@@ -484,8 +485,15 @@ impl Job<'_> {
                     continue;
                 }
             }
+            if rounded.loss_db > loss_db {
+                say(&format!(
+                    "note: no rounding of the weights lowers the quality by {loss_db} dB or less; this one costs {:.2} dB (--weights f32 \
+                     keeps all of it)",
+                    rounded.loss_db
+                ));
+            }
             fitted.network = network;
-            return Ok(Some(steps));
+            return Ok(Some(rounded.steps));
         }
     }
 

@@ -4,7 +4,7 @@ use asmr::coding::QuantisedWeights;
 use asmr::file::{AsmrFile, Limits};
 use asmr_kernels::IsaLevel;
 use asmr_train::gradient::{Batch, GradientEngine};
-use asmr_train::quantise::{curvatures, quantise};
+use asmr_train::quantise::{Quantised, curvatures, quantise};
 use asmr_train::sampler::Sampler;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("{:40} {:?} rms {rms:.4} sqrt h {:.4}", tensor.name, tensor.shape, h.mean.sqrt());
     }
     for db in [0.01f64, 0.03, 0.1, 0.3, 1.0, 3.0] {
-        let (rounded, steps) = quantise(&file.network, &signal, 1.0, 0, db)?;
+        let Quantised { network: rounded, steps, .. } = quantise(&file.network, &signal, 1.0, 0, db)?;
         let bytes = QuantisedWeights::exact(&config, steps, rounded.params())
             .ok_or("not exact")?
             .encode(&config)

@@ -7,7 +7,7 @@
 //! once and twice. Matrices between sine layers and the output layer are rounded with feedback ([`crate::rounding`]), which lowers
 //! their `h`, by row and column differently; where that pays, their steps differ by row and column too.
 
-use asmr::coding::{QuantisedWeights, Step, TensorSteps};
+use asmr::coding::{MAX_MAGNITUDE, QuantisedWeights, Step, TensorSteps};
 use asmr::network::{Network, Role, Tensor};
 use asmr::signal::Source;
 use asmr_kernels::IsaLevel;
@@ -37,6 +37,8 @@ const N_TRIES: u32 = 6;
 const NEAR: f64 = 0.97;
 /// A code shorter than what is asked for by so many bits a weight is near enough.
 const NEAR_BITS: f64 = 0.02;
+/// The part of [`MAX_MAGNITUDE`] that a tensor's largest weight may take; the rest is for feedback to move it.
+const MAGNITUDE_SHARE: f64 = 0.99;
 /// What rounding to a size begins with.
 const FIRST_LOSS_DB: f64 = 0.2;
 
@@ -79,14 +81,28 @@ impl<'a> Job<'a> {
         (before, before.max(LEAST_MSE) * (10f64.powf(loss_db / 10.0) - 1.0))
     }
 
-    fn done(&self, (weights, steps): Rounded) -> Result<(Network, Vec<TensorSteps>), FitError> {
-        Ok((Network::new(self.network.config().clone(), weights)?, steps))
+    fn done(&self, (weights, steps): Rounded, mse: (f64, f64)) -> Result<Quantised, FitError> {
+        let network = Network::new(self.network.config().clone(), weights)?;
+        let loss_db = 10.0 * (mse.1.max(LEAST_MSE) / mse.0.max(LEAST_MSE)).log10();
+        Ok(Quantised { network, steps, loss_db })
     }
 }
 
-/// Rounds a network's weights so that the decoded signal loses at most `loss_db` of PSNR, and about that: the rounded network and
-/// the steps of each tensor, in the order of [`asmr::network::NetworkConfig::tensors`]. Looks at `batch` of the signal's cells,
-/// above 0 and at most 1; the loss is measured over a few of them.
+/// A network with rounded weights.
+#[derive(Clone, Debug)]
+pub struct Quantised {
+    /// The network.
+    pub network: Network,
+    /// The steps of each tensor, in the order of [`asmr::network::NetworkConfig::tensors`]; all weights are multiples of them.
+    pub steps: Vec<TensorSteps>,
+    /// What rounding cost, in dB of PSNR over what was looked at.
+    pub loss_db: f64,
+}
+
+/// Rounds a network's weights so that the decoded signal loses at most `loss_db` of PSNR, and about that. Looks at `batch` of
+/// the signal's cells, above 0 and at most 1; the loss is measured over a few of them. Steps are so large that whole numbers of
+/// them reach the largest weight of a tensor ([`MAX_MAGNITUDE`]); where a fit is so near that even those lose more, the least
+/// loss found is what it is.
 ///
 /// # Errors
 /// [`FitError::Read`] when the signal cannot be read.
@@ -99,38 +115,49 @@ pub fn quantise(
     batch: f64,
     seed: u64,
     loss_db: f64,
-) -> Result<(Network, Vec<TensorSteps>), FitError> {
+) -> Result<Quantised, FitError> {
     let mut job = Job::new(network, signal, batch, seed);
     let (before, allowed) = job.allowed(loss_db);
     let mut distortion = allowed / network.params().len() as f64;
     // The curvature is a model: the loss is measured. The largest distortion known to lose little enough, with its result, and
-    // the least known to lose too much.
-    let mut kept: Option<(f64, Rounded)> = None;
+    // the least known to lose too much, with the least that was lost.
+    let mut kept: Option<(f64, Rounded, f64)> = None;
     let mut too_much = f64::INFINITY;
+    let mut least: Option<(Rounded, f64)> = None;
     for tries in 1.. {
         let rounded = job.round(distortion);
-        let share = (job.mse(&rounded.0) - before) / allowed;
+        let mse = job.mse(&rounded.0);
+        let share = (mse - before) / allowed;
         if let Some(reason) = signal.failure() {
             return Err(FitError::Read(reason));
         }
         if share <= 1.0 {
-            kept = Some((distortion, rounded));
+            kept = Some((distortion, rounded, mse));
         } else {
             too_much = distortion;
+            // Nothing is finer than the finest steps.
+            let is_finest = least.as_ref().is_some_and(|(last, _)| last.1 == rounded.1);
+            if least.as_ref().is_none_or(|(_, least)| least.is_nan() || mse < *least) {
+                least = Some((rounded, mse));
+            }
+            if is_finest && kept.is_none() {
+                break;
+            }
         }
         if (NEAR..=1.0).contains(&share) || (tries >= N_TRIES && kept.is_some()) || tries == 4 * N_TRIES {
             break;
         }
         distortion = match &kept {
-            Some((enough, _)) if too_much.is_finite() => (enough * too_much).sqrt(),
+            Some((enough, ..)) if too_much.is_finite() => (enough * too_much).sqrt(),
             Some(_) => distortion / share.max(0.1),
             // A loss that is not a number is too much as well.
             None if share.is_nan() => distortion / 4.0,
             None => distortion / share.clamp(1.2, 4.0),
         };
     }
-    let rounded = kept.map_or_else(|| job.round(0.0), |(_, rounded)| rounded);
-    job.done(rounded)
+    let kept = kept.map(|(_, rounded, mse)| (rounded, mse)).or(least);
+    let (rounded, mse) = kept.unwrap_or_else(|| (job.round(0.0), before));
+    job.done(rounded, (before, mse))
 }
 
 /// Rounds a network's weights so that their code ([`QuantisedWeights::encode`]) has at most `n_bytes` bytes, and about that; the
@@ -147,12 +174,13 @@ pub fn quantise_to_size(
     batch: f64,
     seed: u64,
     n_bytes: u64,
-) -> Result<Option<(Network, Vec<TensorSteps>)>, FitError> {
+) -> Result<Option<Quantised>, FitError> {
     let config = network.config();
     let mut job = Job::new(network, signal, batch, seed);
     let n_params = network.params().len() as f64;
     // In bits of distortion (its logarithm, base 2); a bit less for each weight makes it two bits more.
-    let mut bits = (job.allowed(FIRST_LOSS_DB).1 / n_params).log2();
+    let (before, allowed) = job.allowed(FIRST_LOSS_DB);
+    let mut bits = (allowed / n_params).log2();
     if let Some(reason) = signal.failure() {
         return Err(FitError::Read(reason));
     }
@@ -182,7 +210,9 @@ pub fn quantise_to_size(
             _ => next,
         };
     }
-    kept.map(|(_, rounded)| job.done(rounded)).transpose()
+    let Some((_, rounded)) = kept else { return Ok(None) };
+    let mse = job.mse(&rounded.0);
+    job.done(rounded, (before, mse)).map(Some)
 }
 
 /// Weights and the steps that they are multiples of.
@@ -268,7 +298,8 @@ fn round(curvatures: &[Curvature], params: &[f32], distortion: f64) -> Rounded {
         .par_iter()
         .map(|curvature| {
             let weights = &params[curvature.tensor.range()];
-            let steps = curvature.steps(distortion);
+            let largest = weights.iter().fold(0.0f32, |most, w| most.max(w.abs()));
+            let steps = curvature.steps(distortion, f64::from(largest));
             let rounded = match &curvature.factors {
                 Some((left, right)) => round_with_feedback(weights, left, right, &steps),
                 None => weights
@@ -284,10 +315,12 @@ fn round(curvatures: &[Curvature], params: &[f32], distortion: f64) -> Rounded {
 }
 
 impl Curvature {
-    /// Steps such that each weight raises the mean squared error by about `distortion`.
-    fn steps(&self, distortion: f64) -> TensorSteps {
+    /// Steps such that each weight raises the mean squared error by about `distortion`, if they can be that small and reach the
+    /// `largest` weight.
+    fn steps(&self, distortion: f64, largest: f64) -> TensorSteps {
+        let least = Step::at_least(largest / (MAGNITUDE_SHARE * f64::from(MAX_MAGNITUDE)));
         // A tensor that moves nothing (of a constant signal) may have the largest step there is.
-        let step = |h: f64| Step::at_most((12.0 * distortion / h.max(f64::MIN_POSITIVE)).sqrt());
+        let step = |h: f64| Step::at_most((12.0 * distortion / h.max(f64::MIN_POSITIVE)).sqrt()).max(least);
         let Some((left, right)) = &self.factors else { return TensorSteps::uniform(step(self.mean)) };
         let (d, e) = (left.diagonal(), right.diagonal());
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;

@@ -8,7 +8,7 @@ use asmr_kernels::IsaLevel;
 use asmr_train::config::{FitConfig, Preset};
 use asmr_train::fit::{Control, fit};
 use asmr_train::gradient::{Batch, GradientEngine};
-use asmr_train::quantise::{curvatures, quantise};
+use asmr_train::quantise::{Quantised, curvatures, quantise};
 use asmr_train::sampler::Sampler;
 
 fn config(
@@ -99,7 +99,8 @@ fn quantising_loses_what_it_may() {
         let mut last = f64::INFINITY;
         for loss_db in [0.01, 0.1, 1.0] {
             for batch in [1.0, 0.25] {
-                let (rounded, steps) = quantise(&network, &signal, batch, 1, loss_db).unwrap();
+                let Quantised { network: rounded, steps, loss_db: told } =
+                    quantise(&network, &signal, batch, 1, loss_db).unwrap();
                 assert_eq!(steps.len(), config.tensors().len());
                 let lost = 10.0 * (mse(&rounded) / before).log10();
                 // Four quarters are the whole, but for how sums are rounded.
@@ -108,6 +109,7 @@ fn quantising_loses_what_it_may() {
                     (0.5 * loss_db..most * loss_db).contains(&lost),
                     "{bases} {modulator:?} batch {batch}: lost {lost:.4} dB of {loss_db}"
                 );
+                assert!((told - lost).abs() < 0.01 * loss_db, "{told} dB is told, {lost} lost");
                 n_cases += 1;
                 let code = asmr::coding::QuantisedWeights::exact(&config, steps, rounded.params());
                 let n_bytes = code.unwrap().encode(&config).len() as f64;
@@ -121,4 +123,60 @@ fn quantising_loses_what_it_may() {
         assert!(last < 0.33 * 4.0 * config.n_params() as f64, "{last} bytes");
     }
     assert_eq!(n_cases, 18);
+}
+
+/// Networks near to their signals need steps that are tiny beside their largest weights: no weight may be cut off where whole
+/// numbers of steps end.
+#[test]
+fn near_fits_keep_their_quality() {
+    let mut n_cases = 0;
+    // Signals that are what a network gives, and noise at so many dB under their range.
+    for (noise_db, modulator) in [
+        (60.0, Modulator::Linear),
+        (75.0, Modulator::Linear),
+        (90.0, Modulator::Linear),
+        (75.0, Modulator::Table),
+        (200.0, Modulator::Linear),
+    ] {
+        let config = config("10,10,16,20", &[32_000], 1, 32, modulator);
+        // The published scale: modulators up to 1, and omega_0 acts on them twice.
+        let network = Network::init(config.clone(), 5, 1.0).unwrap();
+        let params: Vec<f64> = network.params().iter().map(|&w| f64::from(w)).collect();
+        let noise = 3f64.sqrt() * 10f64.powf(-noise_db / 20.0);
+        let mut random = 1u64;
+        let values = outputs(&config, &params)
+            .into_iter()
+            .map(|y| {
+                random =
+                    random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (y + noise * ((random >> 11) as f64 / (1u64 << 52) as f64 - 1.0)) as f32
+            })
+            .collect();
+        let info = SignalInfo::plain(vec![32_000], 1, SampleType::F32, None);
+        let signal = Signal::new(info, Samples::F32(values)).unwrap();
+        let mse = |network: &Network| {
+            let mut engine = GradientEngine::new(&config, &signal, IsaLevel::detect());
+            let mut gradient = vec![0.0; network.params().len()];
+            engine.loss_and_gradient(network.params(), Batch::Full, &mut gradient).mse
+        };
+        let before = mse(&network);
+        assert!(
+            noise_db > 100.0 || (-10.0 * before.log10() - noise_db).abs() < 0.5,
+            "{before:e} at {noise_db} dB"
+        );
+        let Quantised { network: rounded, loss_db, .. } = quantise(&network, &signal, 1.0, 1, 0.1).unwrap();
+        let after = mse(&rounded);
+        let lost = 10.0 * (after / before).log10();
+        if noise_db > 100.0 {
+            // Not even floats are this good: what is lost is told, and the signal is still as near as single precision is.
+            assert!(loss_db > 0.1 && after < 1e-8, "{loss_db} dB, {after:e}");
+        } else {
+            assert!(
+                lost <= 0.1 && loss_db <= 0.1,
+                "{modulator:?} {noise_db} dB: lost {lost} dB, told {loss_db}"
+            );
+        }
+        n_cases += 1;
+    }
+    assert_eq!(n_cases, 5);
 }

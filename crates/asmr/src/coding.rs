@@ -58,6 +58,13 @@ impl Step {
         Self { code }
     }
 
+    /// The smallest step that is at least `size`, or the largest of all.
+    #[must_use]
+    pub fn at_least(size: f64) -> Self {
+        let code = (0..=u8::MAX).find(|&code| f64::from(Self { code }.size()) >= size).unwrap_or(u8::MAX);
+        Self { code }
+    }
+
     /// Its code.
     #[must_use]
     pub fn code(self) -> u8 {

@@ -41,10 +41,13 @@ fn weights_are_exact_products() {
             n_cases += 1;
         }
         assert_eq!(Step::at_most(exact * 1.01), step);
+        assert_eq!(Step::at_least(exact * 0.99), step);
     }
     assert_eq!(n_cases, 256 * 8);
     assert_eq!(Step::at_most(0.0).code(), 0);
     assert_eq!(Step::at_most(f64::INFINITY).code(), 255);
+    assert_eq!(Step::at_least(0.0).code(), 0);
+    assert_eq!(Step::at_least(f64::INFINITY).code(), 255);
     assert_eq!(Step::from_code(100).quantise(f64::MAX), MAX_MAGNITUDE);
 }
 
