@@ -4,11 +4,13 @@
 //!     cargo run --release -p asmr-train --example large_study -- header
 //!
 //! `SIGNAL` is a picture, or `FILE.rgb` with `raw=FRAMES,HEIGHT,WIDTH` (what `ffmpeg -f rawvideo -pix_fmt rgb24` writes). A batch has
-//! about `samples` samples (0: full); the fit has as many steps as `tmac` teramacs of work allow, or `steps`. Every other
-//! setting is a field of `FitConfig`.
+//! about `samples` samples (0: full); the fit has as many steps as `tmac` teramacs of work allow, or `steps`. The network is of a `width`
+//! and of `bases` or `levels`, with an `omega_0`; `bytes=7000,8000` are sizes that its weights are rounded to, which `coded` tells the
+//! PSNR of. Every other setting is a field of `FitConfig`.
 
 use std::collections::BTreeMap;
 
+use asmr::cost::Cost;
 use asmr::inference::{Decoder, Request};
 use asmr::network::NetworkConfig;
 use asmr::partition::{Partition, parse_bases};
@@ -16,10 +18,11 @@ use asmr::planner::{PlanRequest, plan};
 use asmr::signal::{SampleType, Samples, Signal, SignalInfo};
 use asmr_train::config::{Algorithm, FitConfig, Preset};
 use asmr_train::fit::{Control, FitEvent, fit};
+use asmr_train::quantise::quantise_to_size;
 use asmr_train::sampler::Epoch;
 use asmr_train::work::step_mac;
 
-const COLUMNS: &str = "signal\tbases\twidth\talgorithm\tbatch_samples\tn_batches\tsteps\tepochs\trate\tfinal_rate\twarmup_steps\tmodulator_rate\tmodulation_scale\tseed\ttmac\tseconds\tstep_ms\tpsnr_db\tset_backs";
+const COLUMNS: &str = "signal\tbases\twidth\talgorithm\tbatch_samples\tn_batches\tsteps\tepochs\trate\tfinal_rate\twarmup_steps\tmodulator_rate\tmodulation_scale\tseed\ttmac\tseconds\tstep_ms\tpsnr_db\tset_backs\tmac_exec\tn_params\tcoded";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -50,6 +53,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut network = plan(&request)?.into_config(&request);
     if let Some(text) = take("bases") {
         network.partition = Partition::new(&info.extents, &parse_bases(&text)?)?;
+    }
+    if let Some(omega_0) = take("omega_0") {
+        network.omega_0 = omega_0.parse()?;
     }
     let mut config = match take("preset").as_deref() {
         Some("fast") => FitConfig::preset(Preset::Fast, &network),
@@ -91,6 +97,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Some(seed) = take("seed") {
         config.seed = seed.parse()?;
     }
+    let sizes = take("bytes").map(|list| numbers(&list)).transpose()?.unwrap_or_default();
     if !settings.is_empty() {
         return Err(format!("unknown settings: {settings:?}").into());
     }
@@ -103,9 +110,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         _ => {}
     })?;
     let epoch = Epoch::new(&network, config.batch);
+    let mut coded = Vec::new();
+    for n_bytes in sizes {
+        let rounded = quantise_to_size(&fitted.network, &signal, config.batch, config.seed, n_bytes as u64)?;
+        let db = rounded.map(|rounded| psnr_db(&signal, &network, &rounded.network)).transpose()?;
+        coded.push(format!("{n_bytes}:{:.3}", db.unwrap_or(f64::NAN)));
+    }
     let stem = std::path::Path::new(&path).file_stem().map(|s| s.to_string_lossy().into_owned());
     println!(
-        "{}{name}\t{}\t{}\t{:?}\t{:.0}\t{}\t{}\t{:.2}\t{}\t{}\t{}\t{}\t{}\t{}\t{:.3}\t{:.1}\t{:.1}\t{:.3}\t{}",
+        "{}{name}\t{}\t{}\t{:?}\t{:.0}\t{}\t{}\t{:.2}\t{}\t{}\t{}\t{}\t{}\t{}\t{:.3}\t{:.1}\t{:.1}\t{:.3}\t{}\t{:.1}\t{}\t{}",
         stem.unwrap_or_default(),
         network.partition.bases_text(),
         network.width,
@@ -125,6 +138,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         fitted.step_ms,
         psnr_db(&signal, &network, &fitted.network)?,
         fitted.recoveries,
+        Cost::of(&network).mac_exec,
+        network.n_params(),
+        coded.join(" "),
     );
     Ok(())
 }

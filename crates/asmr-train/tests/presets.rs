@@ -48,6 +48,36 @@ fn small_signals_get_more_steps_for_the_same_work() {
     assert_eq!(n_cases, 18);
 }
 
+/// Narrow networks of pictures see a few tens of thousands of samples at a time, in fits whose work is bounded; wide ones of the same
+/// picture keep the full batch.
+#[test]
+fn narrow_pictures_are_fitted_in_small_batches() {
+    let mut n_cases = 0;
+    for extents in [vec![512, 768], vec![768, 512], vec![1411, 1411]] {
+        for width in [8, 38, 100] {
+            let network = network(&extents, 3, Some(width));
+            let mut works = Vec::new();
+            for preset in [Preset::Fast, Preset::Default, Preset::Best] {
+                let config = FitConfig::preset(preset, &network);
+                config.validate().unwrap();
+                let epoch = Epoch::new(&network, config.batch);
+                let batch = network.partition.n_samples() as f64 / f64::from(epoch.n_batches);
+                assert!((5e4..2e5).contains(&batch), "{extents:?} width {width}: batches of {batch}");
+                assert!(config.warmup_steps < config.steps / 2);
+                works.push(f64::from(config.steps) * step_mac(&network, config.algorithm, config.batch));
+                n_cases += 1;
+            }
+            assert!(
+                works[1] <= 0.36e12 && works[0] < 0.25 * works[1] && works[2] > 6.9 * works[1],
+                "{works:?}"
+            );
+        }
+        let wide = network(&extents, 3, Some(256));
+        assert_eq!(FitConfig::preset(Preset::Default, &wide).batch, 1.0);
+    }
+    assert_eq!(n_cases, 27);
+}
+
 #[test]
 fn larger_signals_are_fitted_in_batches_within_the_planned_work() {
     let mut n_cases = 0;

@@ -12,6 +12,10 @@
 //! a bounded list of the best partial choices is kept. What decides, in this order: little padding (steep
 //! past [`PADDING_KNEE`]), bases near their targets, larger bases at coarser levels. Where this leaves a level
 //! with base 1 on every axis, the axes take turns instead: an axis makes up for the one before it.
+//!
+//! A picture with far fewer weights than values ([`is_narrow`]) gets other bases: one fine grid of coordinates, as a
+//! SIREN has, sine layers on its cells, and two small levels below them ([`SMOOTH_BASES`]). Networks so narrow cannot learn
+//! how each of many cells goes on in the next; there it comes with the coordinates (results/).
 
 use std::ops::RangeInclusive;
 
@@ -50,6 +54,15 @@ pub const PADDING_KNEE: f64 = 0.01;
 
 /// Padding of one axis of 64 samples or more stays within this part of its extent.
 pub const PADDING_LIMIT: f64 = 0.03;
+
+/// Weights per value of a picture below which a network is narrow ...
+pub const NARROW_WEIGHTS_PER_VALUE: f64 = 0.07;
+/// ... if it has at most this width.
+pub const NARROW_WIDTH: usize = 128;
+/// Smooth bases of each axis below its first, which has the axis' cells.
+pub const SMOOTH_BASES: [usize; 7] = [1, 1, 1, 1, 1, 2, 4];
+/// The most samples of a picture that smooth bases are for: they take several times the multiply-adds of others.
+const SMOOTH_SAMPLES: u128 = 1 << 22;
 
 /// Partial choices of bases kept per level.
 const BEAM: usize = 128;
@@ -196,7 +209,8 @@ pub enum PlanError {
 /// up to a quarter of a second to find that a budget cannot be met on four huge axes.
 ///
 /// * **Levels** as asked for, or [`default_levels`] — more where a digit table would be too large.
-/// * **Bases** as the module's documentation says.
+/// * **Bases** as the module's documentation says; smooth ones where a picture's width or number of weights is asked for and
+///   the network is narrow with them ([`is_narrow`]), and neither levels nor a budget are.
 /// * **Width** as asked for. Otherwise, without a budget, the largest multiple of 16 up to [`DEFAULT_WIDTH`] or [`LARGE_WIDTH`]
 ///   with no more weights than the signal has values, and at least [`MIN_DEFAULT_WIDTH`]; with a number of weights, the largest up
 ///   to [`MAX_BUDGET_WIDTH`] within both.
@@ -215,20 +229,13 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PlanError> {
     let (partition, block_bits) = first_partition(extents, request.levels)?;
 
     let Some(budget) = request.mac_budget else {
-        let width = request.width.unwrap_or_else(|| {
-            let (step, least, most) = match request.max_params {
-                // Weights are what is short: none is left over for the sake of a round number.
-                Some(_) => (1, 1, MAX_BUDGET_WIDTH),
-                None if LARGE_SAMPLES.contains(&partition.n_samples()) => {
-                    (16, MIN_DEFAULT_WIDTH, LARGE_WIDTH)
-                }
-                None => (16, MIN_DEFAULT_WIDTH, DEFAULT_WIDTH),
-            };
-            widest(step, least, most, |w| within_values(request, &partition, w)).unwrap_or(least)
-        });
-        let config = request.config(partition, width);
+        let smooth = smooth_partition(request)
+            .map(|partition| free_plan(request, partition))
+            .filter(|plan| is_narrow(&request.config(plan.partition.clone(), plan.width)));
+        let plan = smooth.unwrap_or_else(|| free_plan(request, partition));
+        let config = request.config(plan.partition, plan.width);
         config.validate()?;
-        return Ok(Plan { partition: config.partition, width });
+        return Ok(Plan { partition: config.partition, width: plan.width });
     };
 
     let mut cheapest: Option<PlanError> = None;
@@ -268,6 +275,48 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PlanError> {
         }
     }
     Err(cheapest.unwrap_or(PlanError::Budget(budget)))
+}
+
+/// A plan with these bases and nothing said about its cost.
+fn free_plan(request: &PlanRequest, partition: Partition) -> Plan {
+    let width = request.width.unwrap_or_else(|| {
+        let (step, least, most) = match request.max_params {
+            // Weights are what is short: none is left over for the sake of a round number.
+            Some(_) => (1, 1, MAX_BUDGET_WIDTH),
+            None if LARGE_SAMPLES.contains(&partition.n_samples()) => (16, MIN_DEFAULT_WIDTH, LARGE_WIDTH),
+            None => (16, MIN_DEFAULT_WIDTH, DEFAULT_WIDTH),
+        };
+        widest(step, least, most, |w| within_values(request, &partition, w)).unwrap_or(least)
+    });
+    Plan { partition, width }
+}
+
+/// Smooth bases, if the request is one that they are for: of a picture, with a width or a number of weights.
+fn smooth_partition(request: &PlanRequest) -> Option<Partition> {
+    let is_narrow = request.width.is_some() || request.max_params.is_some();
+    if !is_narrow || request.levels.is_some() || request.extents.len() != 2 {
+        return None;
+    }
+    let block: usize = SMOOTH_BASES.iter().product();
+    let bases: Vec<Vec<usize>> = request
+        .extents
+        .iter()
+        .map(|&extent| [&[extent.div_ceil(block)][..], &SMOOTH_BASES].concat())
+        .collect();
+    let partition = Partition::new(&request.extents, &bases).ok()?;
+    let is_padded = |axis: usize| {
+        partition.padded_extent(axis) as f64 > partition.extents()[axis] as f64 * (1.0 + PADDING_LIMIT)
+    };
+    (partition.n_samples() <= SMOOTH_SAMPLES && !(0..2).any(is_padded)).then_some(partition)
+}
+
+/// Whether a picture's network has so few weights that it wants smooth bases, and a fit of many small batches (results/).
+#[must_use]
+pub fn is_narrow(network: &NetworkConfig) -> bool {
+    let n_values = network.partition.n_samples() as f64 * network.channels as f64;
+    network.partition.n_axes() == 2
+        && network.width <= NARROW_WIDTH
+        && (Cost::of(network).n_params as f64) < NARROW_WEIGHTS_PER_VALUE * n_values
 }
 
 /// By kind, the most samples of one network when a long signal is cut into chunks: about 12 s of music, ...

@@ -5,7 +5,7 @@ use asmr::network::{MAX_WIDTH, Modulator, NetworkError};
 use asmr::partition::{MAX_LEVELS, MAX_TUPLES, MIN_LEVELS, Partition, PartitionError, PerAxis, parse_bases};
 use asmr::planner::{
     DEFAULT_WIDTH, LARGE_SAMPLES, LARGE_WIDTH, MIN_DEFAULT_WIDTH, Plan, PlanError, PlanRequest,
-    default_levels, plan,
+    default_levels, is_narrow, plan,
 };
 use asmr::signal::MAX_EXTENT;
 use proptest::prelude::*;
@@ -97,6 +97,61 @@ fn any_grid_has_a_valid_plan_with_little_padding() {
             Err(error) => panic!("{extents:?}, {levels:?}: {error}"),
         }
     });
+}
+
+/// With smooth bases a network of width d for three channels has 6 d² + 26 d + 3 weights: six square matrices, eight columns for
+/// the coordinates of two axes, seven biases and three rows of outputs.
+#[test]
+fn narrow_pictures_get_smooth_bases() {
+    let n_params = |d: u64| 6 * d * d + 26 * d + 3;
+    let mut n_cases = 0;
+    for (extents, cells) in [
+        (vec![512, 768], [64, 96]),
+        (vec![768, 512], [96, 64]),
+        (vec![1411, 1411], [177, 177]),
+        (vec![333, 500], [42, 63]),
+    ] {
+        for max_params in [700, 5000, 9000, 9179, 30_000] {
+            let request = PlanRequest { max_params: Some(max_params), ..PlanRequest::new(&extents, 3) };
+            let plan = plan(&request).unwrap();
+            assert_valid(&extents, &plan);
+            let smooth = cells.map(|cells| vec![cells, 1, 1, 1, 1, 1, 2, 4]);
+            assert_eq!(plan.partition.bases(), smooth, "{extents:?}");
+            let d = plan.width as u64;
+            assert!(n_params(d) <= max_params && n_params(d + 1) > max_params, "{d} for {max_params}");
+            let config = plan.into_config(&request);
+            assert_eq!((Cost::of(&config).n_params, is_narrow(&config)), (u128::from(n_params(d)), true));
+            n_cases += 1;
+        }
+    }
+    assert_eq!(n_cases, 20);
+}
+
+/// Where something else is asked for, or weights are plenty, bases are those of other signals.
+#[test]
+fn other_bases_are_not_smooth() {
+    let narrow = PlanRequest { max_params: Some(9000), ..PlanRequest::new(&[512, 768], 3) };
+    let cases = [
+        PlanRequest { levels: Some(6), ..narrow.clone() },
+        PlanRequest { mac_budget: Some(500.0), ..narrow.clone() },
+        PlanRequest { max_params: Some(150_000), ..narrow.clone() },
+        PlanRequest { max_params: None, ..narrow.clone() },
+        PlanRequest { max_params: None, width: Some(256), ..narrow.clone() },
+        PlanRequest { max_params: Some(100), ..PlanRequest::new(&[41, 41], 3) },
+        PlanRequest { max_params: Some(9000), ..PlanRequest::new(&[64, 64, 64], 3) },
+        PlanRequest { max_params: Some(9000), ..PlanRequest::new(&[500_000], 1) },
+        PlanRequest { max_params: Some(9000), ..PlanRequest::new(&[4000, 3000], 3) },
+    ];
+    for request in &cases {
+        let plan = plan(request).unwrap();
+        assert_valid(&request.extents, &plan);
+        assert!(plan.partition.bases()[0].iter().filter(|&&base| base == 1).count() < 5, "{request:?}");
+        if let Some(max_params) = request.max_params {
+            let n_params = Cost::of(&plan.clone().into_config(request)).n_params;
+            assert!(n_params <= u128::from(max_params), "{n_params} for {request:?}");
+        }
+    }
+    assert_eq!(cases.len(), 9);
 }
 
 #[test]
