@@ -11,6 +11,8 @@ mod gate;
 mod house;
 mod licences;
 mod pages;
+mod plot;
+mod rate_distortion;
 mod readme;
 mod results;
 mod signals;
@@ -36,10 +38,12 @@ tasks:
   results seams            what weighting seams does, for each kind of signal
   results film-partitions STEPS   a film with the published bases and with the planner's
   results targets          sizes, qualities and bounds on errors asked for, and whether they are met
+  results rate-distortion [PICTURE [RATE]]   Kodak pictures at four rates and by classic codecs, or those whose names contain PICTURE, at
+                           the rates that contain RATE ('classic': the codecs only)
   results kills            a large picture's fit, killed and resumed again and again
   bench            time decodes and fits beside PyTorch (installed below target/) and write results/VERSION/bench-*.tsv;
                    bench --help lists its options
-  pages            check that docs/BENCHMARKS.md and docs/SIGNALS.md are what results/ gives
+  pages            check that docs/BENCHMARKS.md, SIGNALS.md and RATE-DISTORTION.md are what results/ gives
   pages --write    bring them up to date";
 
 fn main() -> ExitCode {
@@ -69,6 +73,9 @@ fn main() -> ExitCode {
         ["results", "signals", only] => signals::run(&root(), only),
         ["results", "seams"] => studies::seams(&root()),
         ["results", "targets"] => targets::run(&root()),
+        ["results", "rate-distortion"] => rate_distortion::run(&root(), "", ""),
+        ["results", "rate-distortion", only] => rate_distortion::run(&root(), only, ""),
+        ["results", "rate-distortion", only, rate] => rate_distortion::run(&root(), only, rate),
         ["results", "kills"] => studies::kills(&root()),
         ["results", "film-partitions", steps] => studies::film_partitions(&root(), steps),
         ["results", name] => results::run(&root(), name),

@@ -5,13 +5,17 @@ use std::fs;
 use std::path::Path;
 
 use crate::readme::number;
-use crate::{benchmarks, read, signals_page};
+use crate::{benchmarks, rate_distortion, read, signals_page};
 
 /// Results are kept by version of the project.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// All pages.
-const PAGES: [&Page; 2] = [&benchmarks::PAGE, &signals_page::PAGE];
+const PAGES: [&Page; 3] = [&benchmarks::PAGE, &signals_page::PAGE, &rate_distortion::PAGE];
+
+/// All plots: below the root, and what makes them.
+const PLOTS: [(&str, fn(&Path) -> Result<String, String>); 1] =
+    [("docs/rate-distortion.svg", rate_distortion::plot)];
 
 /// A page: tables of result files, each with what it is about.
 pub(crate) struct Page {
@@ -55,28 +59,33 @@ pub(crate) const fn figure(name: &'static str, heading: &'static str, decimals: 
 
 /// Whether all pages are what [`write()`] would make them.
 pub(crate) fn check(root: &Path) -> Result<(), String> {
-    for page in PAGES {
-        if read(&root.join(page.path))? != made(page, root)? {
+    for (path, new) in all(root)? {
+        if read(&root.join(path))? != new {
             return Err(format!(
-                "{} differs from results/; bring it up to date with: cargo xtask pages --write",
-                page.path
+                "{path} differs from results/; bring it up to date with: cargo xtask pages --write"
             ));
         }
     }
     Ok(())
 }
 
+/// What each page and plot is to be.
+fn all(root: &Path) -> Result<Vec<(&'static str, String)>, String> {
+    let pages = PAGES.map(|page| Ok((page.path, made(page, root)?)));
+    let plots = PLOTS.map(|(path, make)| Ok((path, make(root)?)));
+    pages.into_iter().chain(plots).collect()
+}
+
 /// Brings all pages up to date; the paths of those that changed.
 pub(crate) fn write(root: &Path) -> Result<Vec<&'static str>, String> {
     let mut changed = Vec::new();
-    for page in PAGES {
-        let path = root.join(page.path);
-        let new = made(page, root)?;
+    for (below, new) in all(root)? {
+        let path = root.join(below);
         if fs::read_to_string(&path).is_ok_and(|old| old == new) {
             continue;
         }
         fs::write(&path, new).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-        changed.push(page.path);
+        changed.push(below);
     }
     Ok(changed)
 }

@@ -87,7 +87,7 @@ fn listed(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-fn kodak(data: &Path) -> Vec<PathBuf> {
+pub(crate) fn kodak(data: &Path) -> Vec<PathBuf> {
     listed(&data.join("kodak"))
 }
 

@@ -1,0 +1,315 @@
+//! `cargo xtask results rate-distortion`: pictures at given rates, by the command and by classic codecs, into
+//! `results/VERSION/rate-distortion.tsv` (a row for each picture, codec and setting) and `rate-distortion-means.tsv`; and
+//! docs/RATE-DISTORTION.md with its plot, made from them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use crate::pages::{Page, Section, VERSION, figure, text};
+use crate::plot::{Curve, Plot};
+use crate::read;
+use crate::results::{commit, machine, run_command, value};
+use crate::studies::Bench;
+
+/// Bits per sample of the whole file that the command is asked for.
+const RATES: [&str; 4] = ["0.15", "0.3", "0.6", "1.2"];
+/// How.
+const OPTIONS: [&str; 2] = ["--preset", "best"];
+const ASMR: &str = "ASMR";
+
+/// COIN (Dupont et al., 2021, arXiv 2103.03123), mean of all 24 Kodak pictures as published: bits per pixel of the weights, PSNR in dB,
+/// and multiply-adds per pixel of its networks.
+const COIN: [(f64, f64, f64); 4] =
+    [(0.15, 24.47, 3900.0), (0.3, 26.32, 7500.0), (0.6, 28.34, 15_000.0), (1.2, 30.61, 29_700.0)];
+
+const COLUMNS: [&str; 14] = [
+    "codec",
+    "picture",
+    "setting",
+    "n_samples",
+    "bytes",
+    "rate_bpp",
+    "psnr_db",
+    "width",
+    "n_params",
+    "mac_exec",
+    "seconds",
+    "fit_seconds",
+    "decode_msamples_s",
+    "commit",
+];
+const N_KEYS: usize = 3;
+
+/// Columns of the means.
+const MEANS: [&str; 9] = [
+    "codec",
+    "setting",
+    "n_pictures",
+    "rate_bpp",
+    "psnr_db",
+    "mac_exec",
+    "seconds",
+    "seconds_most",
+    "decode_msamples_s",
+];
+
+const SCRIPT: &str = "crates/asmr-zoo/peers/classic_codecs.py";
+const REQUIREMENTS: &str = "crates/asmr-zoo/peers/codec-requirements.txt";
+
+/// Rows by codec, picture and setting.
+type Rows = BTreeMap<[String; N_KEYS], Vec<String>>;
+
+/// Makes the rows of the pictures whose names contain `only` anew and leaves the others; of the classic codecs, or of the command
+/// at the rates that contain `rate`.
+pub(crate) fn run(root: &Path, only: &str, rate: &str) -> Result<(), String> {
+    let bench = Bench::new(root)?;
+    let path = root.join("results").join(VERSION).join("rate-distortion.tsv");
+    let mut rows = kept(&path);
+    let pictures: Vec<PathBuf> =
+        crate::results::kodak(&bench.data).into_iter().filter(|path| name(path).contains(only)).collect();
+    if "classic".contains(rate) {
+        for row in classic(root, &pictures)? {
+            insert(&mut rows, row);
+        }
+        write(root, &path, &rows)?;
+    }
+    for picture in &pictures {
+        for asked in RATES.into_iter().filter(|asked| asked.contains(rate)) {
+            insert(&mut rows, encoded(&bench, picture, asked, &commit(root))?);
+            write(root, &path, &rows)?;
+        }
+    }
+    println!("wrote {}", path.display());
+    Ok(())
+}
+
+fn name(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// A row of the command.
+fn encoded(bench: &Bench, picture: &Path, asked: &str, commit: &str) -> Result<Vec<String>, String> {
+    let file = bench.work.join("picture.asmr");
+    let start = Instant::now();
+    let mut encode = Command::new(&bench.asmr);
+    encode.arg("encode").arg(picture).args(OPTIONS).args(["--bpp", asked, "--json", "--quiet", "-o"]);
+    let made = run_command(encode.arg(&file))?;
+    let seconds = start.elapsed().as_secs_f64();
+    let measured = run_command(
+        Command::new(&bench.asmr)
+            .arg("eval")
+            .arg(&file)
+            .arg(picture)
+            .args(["--reps", "5", "--json", "--quiet"]),
+    )?;
+    let extents = value(&made, "extents")?;
+    let n_samples = extents
+        .trim_matches(['[', ']'])
+        .split(',')
+        .map(|extent| extent.trim().parse::<u64>().map_err(|error| format!("{extents}: {error}")))
+        .product::<Result<u64, _>>()?;
+    let row = vec![
+        ASMR.to_owned(),
+        name(picture),
+        format!("{asked} bits"),
+        n_samples.to_string(),
+        value(&measured, "bytes")?,
+        value(&measured, "rate_bpp")?,
+        value(&measured, "psnr_db")?,
+        value(&made, "width")?,
+        value(&made, "n_params")?,
+        value(&made, "mac_exec")?,
+        format!("{seconds:.1}"),
+        value(&made, "elapsed_s")?,
+        value(&measured, "msamples_per_s")?,
+        commit.to_owned(),
+    ];
+    println!("{}", row.join("\t"));
+    Ok(row)
+}
+
+/// Rows of the classic codecs, from Python in an environment of its own below the target folder.
+fn classic(root: &Path, pictures: &[PathBuf]) -> Result<Vec<Vec<String>>, String> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let (folder, requirements) = (target.join("codecs-venv"), root.join(REQUIREMENTS));
+    let python = folder.join("bin/python");
+    if !python.is_file() {
+        run_command(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+    }
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
+    run_command(Command::new(&python).args(pip).arg(&requirements))?;
+    let printed = run_command(Command::new(&python).arg(root.join(SCRIPT)).args(pictures))?;
+    let mut lines = printed.lines().filter(|line| !line.starts_with('#'));
+    let names: Vec<&str> = lines.next().unwrap_or_default().split('\t').collect();
+    lines
+        .map(|line| {
+            let cells: BTreeMap<&str, &str> = names.iter().copied().zip(line.split('\t')).collect();
+            let number = |name: &str| cells.get(name).and_then(|cell| cell.parse::<f64>().ok());
+            let bpp = number("bytes").zip(number("n_samples")).map(|(bytes, n)| 8.0 * bytes / n);
+            let bpp = bpp.ok_or_else(|| format!("{SCRIPT} printed: {line}"))?;
+            let cell = |column: &&str| match *column {
+                "rate_bpp" => format!("{bpp:.5}"),
+                "commit" => commit(root),
+                column => cells.get(column).copied().unwrap_or_default().to_owned(),
+            };
+            Ok(COLUMNS.iter().map(cell).collect())
+        })
+        .collect()
+}
+
+fn insert(rows: &mut Rows, row: Vec<String>) {
+    rows.insert([row[0].clone(), row[1].clone(), row[2].clone()], row);
+}
+
+fn kept(path: &Path) -> Rows {
+    let mut rows = Rows::new();
+    for row in table(&std::fs::read_to_string(path).unwrap_or_default()) {
+        insert(&mut rows, row);
+    }
+    rows
+}
+
+/// The rows of a table without its head.
+fn table(tsv: &str) -> Vec<Vec<String>> {
+    let lines = tsv.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).skip(1);
+    lines.map(|line| line.split('\t').map(str::to_owned).collect()).collect()
+}
+
+/// Writes both tables.
+fn write(root: &Path, path: &Path, rows: &Rows) -> Result<(), String> {
+    let about = format!(
+        "# Kodak pictures: `asmr encode PICTURE {} --bpp RATE`, and JPEG, WebP, AVIF and JPEG XL by {SCRIPT}; made by `cargo xtask results rate-distortion`\n# {}\n",
+        OPTIONS.join(" "),
+        machine()
+    );
+    let all: Vec<String> = rows.values().map(|row| row.join("\t")).collect();
+    let save = |path: &Path, columns: &[&str], lines: &[String]| {
+        let text = format!("{about}{}\n{}\n", columns.join("\t"), lines.join("\n"));
+        std::fs::write(path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))
+    };
+    save(path, &COLUMNS, &all)?;
+    let means = root.join("results").join(VERSION).join("rate-distortion-means.tsv");
+    save(&means, &MEANS, &of_settings(rows)?)
+}
+
+/// Means over pictures, by codec and setting, those with more bits later.
+fn of_settings(rows: &Rows) -> Result<Vec<String>, String> {
+    let mut groups: BTreeMap<(String, String), Vec<&Vec<String>>> = BTreeMap::new();
+    for row in rows.values() {
+        groups.entry((row[0].clone(), row[2].clone())).or_default().push(row);
+    }
+    let at = |name: &str| COLUMNS.iter().position(|column| *column == name).unwrap_or(0);
+    let mut means = Vec::new();
+    for ((codec, setting), rows) in groups {
+        let column = |name: &str| -> Result<Vec<f64>, String> {
+            let cells = rows.iter().map(|row| row[at(name)].as_str()).filter(|cell| !cell.is_empty());
+            cells.map(|cell| cell.parse().map_err(|error| format!("{name} is {cell}: {error}"))).collect()
+        };
+        let mean = |name: &str| -> Result<String, String> {
+            let values = column(name)?;
+            let mean = values.iter().sum::<f64>() / values.len() as f64;
+            Ok(if values.is_empty() { String::new() } else { format!("{mean:.4}") })
+        };
+        let most = column("seconds")?.into_iter().fold(0.0, f64::max);
+        let rate = mean("rate_bpp")?;
+        let order: f64 = rate.parse().unwrap_or(0.0);
+        let n = rows.len().to_string();
+        let (psnr, mac, seconds) = (mean("psnr_db")?, mean("mac_exec")?, mean("seconds")?);
+        let speed = mean("decode_msamples_s")?;
+        let cells =
+            [codec.clone(), setting, n, rate, psnr, mac, seconds, format!("{most:.2}"), speed].join("\t");
+        means.push((codec, order, cells));
+    }
+    means.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    Ok(means.into_iter().map(|(.., cells)| cells).collect())
+}
+
+pub(crate) const PAGE: Page = Page {
+    path: "docs/RATE-DISTORTION.md",
+    head: HEAD,
+    sections: SECTIONS,
+    further: Some(("rate-distortion-means", beside_coin)),
+};
+
+const HEAD: &str = "\
+# Quality and size
+
+Made from files of `results/VERSION/` by `cargo xtask pages --write`; never typed. How to choose a size or a quality is told by
+`asmr encode --help` (`--bpp`, `--bytes`, `--psnr`).
+
+![PSNR against bits per sample](rate-distortion.svg)
+";
+
+const SECTIONS: &[Section] = &[Section {
+    file: "rate-distortion-means",
+    title: "Means over Kodak pictures",
+    about: "Bits per sample are those of whole files. *Executed* multiply-adds are what a decode performs for each pixel; classic codecs\n\
+            have no such count. *Encode* is the whole command's time on two threads, of classic codecs that of one; *decode* is on two\n\
+            threads, of classic codecs on one.",
+    columns: &[
+        text("codec", "codec"),
+        text("setting", "setting"),
+        figure("n_pictures", "pictures", 0),
+        figure("rate_bpp", "bits/sample", 3),
+        figure("psnr_db", "PSNR, dB", 2),
+        figure("mac_exec", "executed MAC/pixel", 0),
+        figure("seconds", "encode, s", 2),
+        figure("seconds_most", "longest encode, s", 1),
+        figure("decode_msamples_s", "decode, Msamples/s", 1),
+    ],
+}];
+
+/// COIN's published means beside ours.
+fn beside_coin(root: &Path) -> Result<String, String> {
+    let mut out = String::from(
+        "## Beside COIN\n\nCOIN (Dupont et al., 2021) keeps a SIREN with 16-bit weights for each picture; its figures are published means of all 24 \
+         Kodak\npictures and count weights only, ours are means of the pictures above and count whole files.\n\n\
+         | bits/pixel | COIN, dB | ours, dB | COIN, MAC/pixel | ours, executed | times fewer |\n|---:|---:|---:|---:|---:|---:|\n",
+    );
+    for (asked, (bpp, psnr_db, mac)) in RATES.into_iter().zip(COIN) {
+        let setting = format!("{asked} bits");
+        let row = means(root)?.into_iter().find(|row| row[0] == ASMR && row[1] == setting);
+        let Some(row) = row else { continue };
+        let (ours, ours_mac) = (number(&row[4])?, number(&row[5])?);
+        out += &format!(
+            "| {bpp} | {psnr_db:.2} | {ours:.2} | {mac:.0} | {ours_mac:.0} | {:.1} |\n",
+            mac / ours_mac
+        );
+    }
+    Ok(out)
+}
+
+fn number(cell: &str) -> Result<f64, String> {
+    cell.parse().map_err(|error| format!("{cell}: {error}"))
+}
+
+fn means(root: &Path) -> Result<Vec<Vec<String>>, String> {
+    let path = root.join("results").join(VERSION).join("rate-distortion-means.tsv");
+    Ok(if path.is_file() { table(&read(&path)?) } else { Vec::new() })
+}
+
+/// The page's plot.
+pub(crate) fn plot(root: &Path) -> Result<String, String> {
+    let mut curves: Vec<Curve> = Vec::new();
+    for row in means(root)? {
+        let point = (number(&row[3])?, number(&row[4])?);
+        match curves.iter_mut().find(|curve| curve.name == row[0]) {
+            Some(curve) => curve.points.push(point),
+            None => curves.push(Curve { name: row[0].clone(), points: vec![point] }),
+        }
+    }
+    curves.push(Curve {
+        name: "COIN (published)".to_owned(),
+        points: COIN.map(|(bpp, psnr_db, _)| (bpp, psnr_db)).to_vec(),
+    });
+    Ok(Plot {
+        title: "Kodak pictures, means".to_owned(),
+        x: ("bits per sample of the file".to_owned(), 0.0, 1.4),
+        y: ("PSNR, dB".to_owned(), 20.0, 42.0),
+        steps: (0.2, 2.0),
+        curves,
+    }
+    .svg())
+}
