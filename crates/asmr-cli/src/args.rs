@@ -23,8 +23,8 @@ use crate::error::{OK, USAGE, say};
 use crate::files::{has_extension, is_picture_name};
 use crate::report::{print, quote};
 use crate::values::{
-    Bases, Distances, Extents, FrameBounds, Ranges, bases, batch, bpp, bytes, frames, loss, mac, omega_0,
-    psnr, rate, region, sample_type, seam_weight, seconds, seed, shape, spacing, steps, time, whole,
+    Bases, Distances, Extents, FrameBounds, Ranges, bases, batch, bpp, bytes, factor, frames, loss, mac,
+    omega_0, psnr, rate, region, sample_type, seam_weight, seconds, seed, shape, spacing, steps, time, whole,
 };
 
 /// The most threads that can be asked for.
@@ -100,6 +100,17 @@ pub(crate) struct Common {
         allow_hyphen_values = true, value_parser = whole(1..=MAX_THREADS)
     )]
     pub(crate) threads: Option<usize>,
+    /// Factor on what a file may ask for, 1 to 1024 (2^32 decoded values, 2^26 values of tables, 4 GiB of a picture): for large
+    /// signals that you trust
+    #[arg(
+        long,
+        global = true,
+        value_name = "FACTOR",
+        default_value_t = 1,
+        hide_default_value = true,
+        allow_hyphen_values = true, value_parser = factor
+    )]
+    pub(crate) limits: u32,
     /// Show no progress (results, notes and errors are still told)
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
@@ -193,7 +204,7 @@ pub(crate) struct EncodeArgs {
     #[arg(long, value_name = "DB", allow_hyphen_values = true, value_parser = loss)]
     pub(crate) loss: Option<f64>,
     /// The size of the file: at most this, and about that, as in 40k (40,000 bytes), 1.5M or 64KiB; the width follows from it
-    /// unless given
+    /// unless given; below 16 KiB without the record of the fit
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true, value_parser = bytes)]
     pub(crate) bytes: Option<u64>,
     /// The size of the file in bits per sample (pixel), at most and about; as --bytes

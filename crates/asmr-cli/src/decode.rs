@@ -41,8 +41,11 @@ struct DecodeReport<'a> {
 
 /// Runs the verb.
 pub(crate) fn run(args: &DecodeArgs, common: &Common) -> Result<u8, Failure> {
-    let mut reader =
-        if args.recover { files::open_damaged(&args.input)? } else { files::open_asmr(&args.input)? };
+    let mut reader = if args.recover {
+        files::open_damaged(&args.input, common)?
+    } else {
+        files::open_asmr(&args.input, common)?
+    };
     let header = reader.header().clone();
     let request = request(args, &header)?;
     let extents = pieces::output_extents(&reader, &request)?;

@@ -14,7 +14,7 @@ use asmr::inference::Precision;
 use asmr::network::{Network, NetworkConfig};
 use asmr::planner::{DEFAULT_WIDTH, chunk_extent};
 use asmr::signal::{Samples, Signal, Source};
-use asmr_media::{FrameRange, Limits, Opened, ReadOptions, SliceReader, hold, open_signal, reopen_signal};
+use asmr_media::{FrameRange, Opened, ReadOptions, SliceReader, hold, open_signal, reopen_signal};
 use asmr_train::budget::width_for_time;
 use asmr_train::config::{FitConfig, Preset};
 use asmr_train::fit::{Control, Ending, Fit, FitError, Fitted};
@@ -98,7 +98,7 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
             quote(&args.input),
         )));
     }
-    let Opened { mut reader, notes, .. } = open_signal(&args.input, &read_options(&args.part))?;
+    let Opened { mut reader, notes, .. } = open_signal(&args.input, &read_options(&args.part, common))?;
     for note in notes {
         say(&format!("note: {note}"));
     }
@@ -147,10 +147,10 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
         network,
         encoding: encoding(args),
         max_error,
-        fit: Some(record(&config, &output)?),
+        fit: record(&config, size, &output)?,
     };
     header.validate().map_err(|error| files::unmakeable(&output, &error))?;
-    check_storable(&header, &output)?;
+    check_storable(&header, &output, common)?;
     if let Some(size) = size {
         target::check_room(&header, size, &output)?;
     }
@@ -184,7 +184,7 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
     let fit_msamples_per_s = n_visited as f64 / seconds / 1e6;
 
     // From here on: what a reader of that file gets.
-    let (quality, back, n_bytes) = measure(args, &output)?;
+    let (quality, back, n_bytes) = measure(args, &output, common)?;
     let missed_db = missed(args.psnr, quality.psnr_db);
     let cost = Cost::of(&back.network);
     let psnr_db = quality.psnr_db;
@@ -237,7 +237,7 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
 }
 
 /// What the options say about the input.
-fn read_options(part: &PartArgs) -> ReadOptions {
+fn read_options(part: &PartArgs, common: &Common) -> ReadOptions {
     ReadOptions {
         start_s: part.start,
         duration_s: part.duration,
@@ -249,7 +249,7 @@ fn read_options(part: &PartArgs) -> ReadOptions {
         array: part.array.clone(),
         resolution: part.resolution,
         field: part.field.map(Into::into),
-        limits: Limits::default(),
+        limits: files::media_limits(common),
     }
 }
 
@@ -320,7 +320,7 @@ impl Job<'_> {
         if self.args.time.is_some() && self.args.steps.is_none() {
             // The record tells what to ask for to get such a network again; a time would not.
             self.config.steps = fitted.steps.max(1);
-            self.header.fit = Some(record(&self.config, self.output)?);
+            self.header.fit = record(&self.config, self.size, self.output)?;
         }
         // What is above the target may be lost by rounding.
         let spare = psnr_db.zip(self.args.psnr).map(|(psnr_db, target)| psnr_db - target);
@@ -331,7 +331,7 @@ impl Job<'_> {
         let done = Done::of(std::slice::from_ref(&fitted));
         if self.header.max_error.is_some() {
             let signal = &self.header.signal;
-            let mut original = reopen_signal(&self.args.input, signal, &Limits::default())?;
+            let mut original = reopen_signal(&self.args.input, signal, &files::media_limits(self.common))?;
             let corrections = showing(CORRECTING, quiet, || {
                 self.corrections(0, &fitted.network, |n_slices| Ok(original.reader.read(n_slices)?))
             })?;
@@ -345,7 +345,7 @@ impl Job<'_> {
             steps,
             fit: self.header.fit.clone(),
         };
-        let (bytes, _) = files::checked_bytes(&file, self.output)?;
+        let (bytes, _) = files::checked_bytes(&file, self.output, self.common)?;
         files::write_bytes(self.output, &bytes)?;
         Ok(Some(done))
     }
@@ -518,7 +518,7 @@ impl Job<'_> {
             let network = choose_network(self.args, &self.header.signal, Room::Width(width))?;
             self.config = fit_config(self.args, &network, 1)?;
             self.config.set_steps(self.config.steps.saturating_mul(factor));
-            self.header.fit = Some(record(&self.config, self.output)?);
+            self.header.fit = record(&self.config, self.size, self.output)?;
             self.header.network = network.clone();
             let fitted = self.fit(source, &network, &format!("{}: ", search.what()), None, &[])?;
             elapsed_s += fitted.elapsed_s;
@@ -645,26 +645,34 @@ impl Done {
 }
 
 /// Reads the file back and compares it with its original.
-fn measure(args: &EncodeArgs, output: &Path) -> Result<(QualityReport, FileHeader, u64), Failure> {
-    let mut back = files::open_asmr(output)?;
+fn measure(
+    args: &EncodeArgs,
+    output: &Path,
+    common: &Common,
+) -> Result<(QualityReport, FileHeader, u64), Failure> {
+    let mut back = files::open_asmr(output, common)?;
     let header = back.header().clone();
-    let mut original = reopen_signal(&args.input, &header.signal, &Limits::default())?;
+    let mut original = reopen_signal(&args.input, &header.signal, &files::media_limits(common))?;
     let quality =
         quality::measure(&mut back, output, original.reader.as_mut(), Some(&args.input), Precision::F32)?;
     Ok((quality, header, back.n_bytes()))
 }
 
-fn record(config: &FitConfig, output: &Path) -> Result<FitRecord, Failure> {
-    FitRecord::from_serialize(config).map_err(|error| files::unmakeable(output, &error))
+/// What the file tells about its fit; nothing where a `size` is asked for that it would take much of.
+fn record(config: &FitConfig, size: Option<u64>, output: &Path) -> Result<Option<FitRecord>, Failure> {
+    if size.is_some_and(|size| size < target::RECORDED_SIZE) {
+        return Ok(None);
+    }
+    FitRecord::from_serialize(config).map(Some).map_err(|error| files::unmakeable(output, &error))
 }
 
 /// Finds out before the fit whether its result can be written and read back.
-fn check_storable(header: &FileHeader, output: &Path) -> Result<(), Failure> {
+fn check_storable(header: &FileHeader, output: &Path, common: &Common) -> Result<(), Failure> {
     let network =
         Network::init(header.network.clone(), 0, 1.0).map_err(|error| Failure::usage(error.to_string()))?;
     let signal = header.signal.slices(header.chunk_extent);
     let file = AsmrFile { signal, network, steps: None, fit: header.fit.clone() };
-    files::checked_bytes(&file, output).map(|_| ())
+    files::checked_bytes(&file, output, common).map(|_| ())
 }
 
 /// By how much a target was missed; an exact result misses none.

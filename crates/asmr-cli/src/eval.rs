@@ -9,7 +9,7 @@ use asmr::file::AsmrReader;
 use asmr::inference::{Decoder, Request, Value};
 use asmr::signal::{SampleType, SignalInfo};
 use asmr::walk::Region;
-use asmr_media::{Limits, reopen_signal};
+use asmr_media::reopen_signal;
 use serde::Serialize;
 
 use crate::args::{Common, EvalArgs};
@@ -55,10 +55,10 @@ struct EvalReport<'a> {
 
 /// Runs the verb.
 pub(crate) fn run(args: &EvalArgs, common: &Common) -> Result<u8, Failure> {
-    let mut reader = files::open_asmr(&args.input)?;
+    let mut reader = files::open_asmr(&args.input, common)?;
     let header = reader.header().clone();
     let n_bytes = reader.n_bytes();
-    let mut opened = reopen_signal(&args.original, &header.signal, &Limits::default())?;
+    let mut opened = reopen_signal(&args.original, &header.signal, &files::media_limits(common))?;
     check_same(args, &header.signal, opened.reader.info())?;
     let precision = args.precision.into();
     let scores =

@@ -9,6 +9,7 @@ use asmr::inference::{Decoder, Request, RequestError, Value};
 use asmr::signal::{SampleType, Samples, SignalInfo};
 use asmr_media::{MediaError, PictureFormat, write_atomically};
 
+use crate::args::Common;
 use crate::error::Failure;
 use crate::interrupt;
 use crate::report::quote;
@@ -56,14 +57,36 @@ pub(crate) type Reader = AsmrReader<Box<dyn ReadSeek>>;
 /// The largest `.asmr` file that is taken from a pipe, into memory.
 const MAX_PIPED_BYTES: u64 = 4 << 30;
 
-/// Opens an `.asmr` file within the default limits; its weights are read later.
-pub(crate) fn open_asmr(path: &Path) -> Result<Reader, Failure> {
-    AsmrReader::open(asmr_input(path)?, &Limits::default()).map_err(|error| unusable(path, &error))
+/// What an `.asmr` file may ask for.
+pub(crate) fn limits(common: &Common) -> Limits {
+    let (usual, factor) = (Limits::default(), u64::from(common.limits));
+    Limits {
+        max_values: usual.max_values * factor,
+        max_table_values: usual.max_table_values * factor,
+        ..usual
+    }
+}
+
+/// What a signal's file may ask for.
+pub(crate) fn media_limits(common: &Common) -> asmr_media::Limits {
+    let usual = asmr_media::Limits::default();
+    let factor = u64::from(common.limits);
+    let side = |usual: u32| usual.saturating_mul(common.limits);
+    asmr_media::Limits {
+        max_width: side(usual.max_width),
+        max_height: side(usual.max_height),
+        max_alloc_bytes: usual.max_alloc_bytes * factor,
+    }
+}
+
+/// Opens an `.asmr` file within the limits; its weights are read later.
+pub(crate) fn open_asmr(path: &Path, common: &Common) -> Result<Reader, Failure> {
+    AsmrReader::open(asmr_input(path)?, &limits(common)).map_err(|error| unusable(path, &error))
 }
 
 /// Like [`open_asmr`], but with any length: chunks that are missing or damaged are errors when they are read.
-pub(crate) fn open_damaged(path: &Path) -> Result<Reader, Failure> {
-    AsmrReader::open_damaged(asmr_input(path)?, &Limits::default()).map_err(|error| unusable(path, &error))
+pub(crate) fn open_damaged(path: &Path, common: &Common) -> Result<Reader, Failure> {
+    AsmrReader::open_damaged(asmr_input(path)?, &limits(common)).map_err(|error| unusable(path, &error))
 }
 
 fn asmr_input(path: &Path) -> Result<Box<dyn ReadSeek>, Failure> {
@@ -88,8 +111,8 @@ pub(crate) fn is_lost(error: &FileError) -> bool {
 }
 
 /// Reads an `.asmr` file with one network.
-pub(crate) fn read_asmr(path: &Path) -> Result<AsmrFile, Failure> {
-    open_asmr(path)?.into_file().map_err(|error| unusable(path, &error))
+pub(crate) fn read_asmr(path: &Path, common: &Common) -> Result<AsmrFile, Failure> {
+    open_asmr(path, common)?.into_file().map_err(|error| unusable(path, &error))
 }
 
 /// The sentence for an `.asmr` file that cannot be used.
@@ -131,7 +154,9 @@ pub(crate) fn unusable(path: &Path, error: &FileError) -> Failure {
 pub(crate) fn file_error(error: &FileError) -> String {
     match error {
         FileError::Limit { what, actual, limit, .. } => {
-            format!("it has {actual} {what}, and at most {limit} are accepted")
+            format!(
+                "it has {actual} {what}, and at most {limit} are accepted; if you trust it, raise that by --limits"
+            )
         }
         other => other.to_string(),
     }
@@ -207,10 +232,14 @@ fn is_stream(path: &Path) -> bool {
 }
 
 /// A file's bytes, and its content as any reader will see it: what cannot be read back is not written.
-pub(crate) fn checked_bytes(file: &AsmrFile, path: &Path) -> Result<(Vec<u8>, AsmrFile), Failure> {
+pub(crate) fn checked_bytes(
+    file: &AsmrFile,
+    path: &Path,
+    common: &Common,
+) -> Result<(Vec<u8>, AsmrFile), Failure> {
     file.to_bytes()
         .and_then(|bytes| {
-            let back = AsmrFile::read_from_bytes(&bytes, &Limits::default())?;
+            let back = AsmrFile::read_from_bytes(&bytes, &limits(common))?;
             Ok((bytes, back))
         })
         .map_err(|error| unmakeable(path, &error))

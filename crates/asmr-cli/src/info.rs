@@ -45,7 +45,8 @@ struct InfoReport<'a> {
 struct PartReport {
     part: String,
     n_params: u64,
-    bytes: u64,
+    /// As 32-bit floats, which is what a decoder holds; coded weights take fewer bytes of the file.
+    float_bytes: u64,
     mac_paper: f64,
     sin_paper: f64,
     mac_exec: f64,
@@ -54,7 +55,7 @@ struct PartReport {
 
 /// Runs the verb.
 pub(crate) fn run(args: &InfoArgs, common: &Common) -> Result<u8, Failure> {
-    let mut reader = open_asmr(&args.input)?;
+    let mut reader = open_asmr(&args.input, common)?;
     // Whether the weights are whole is part of what a file holds.
     let mut n_correction_bytes = 0;
     for chunk in 0..reader.header().n_chunks() {
@@ -128,7 +129,7 @@ fn parts(cost: &Cost) -> Vec<PartReport> {
             },
             // A file's network has at most 2^30 weights.
             n_params: part.n_params as u64,
-            bytes: part.n_bytes() as u64,
+            float_bytes: part.n_bytes() as u64,
             mac_paper: part.mac_paper,
             sin_paper: part.sin_paper,
             mac_exec: part.mac_exec,
@@ -144,7 +145,7 @@ fn list(values: &[usize]) -> String {
 fn table(parts: &[PartReport], cost: &Cost) -> String {
     let mut text = format!(
         "\n  {:<14}{:>12}{:>14}{:>13}{:>13}{:>15}{:>15}\n",
-        "part", "weights", "bytes", "MAC, exec.", "sin, exec.", "MAC, publ.", "sin, publ."
+        "part", "weights", "f32 bytes", "MAC, exec.", "sin, exec.", "MAC, publ.", "sin, publ."
     );
     let mut row = |name: &str, n_params: u64, bytes: u64, figures: [f64; 4]| {
         let _ = writeln!(
@@ -159,7 +160,7 @@ fn table(parts: &[PartReport], cost: &Cost) -> String {
         );
     };
     for p in parts {
-        row(&p.part, p.n_params, p.bytes, [p.mac_exec, p.sin_exec, p.mac_paper, p.sin_paper]);
+        row(&p.part, p.n_params, p.float_bytes, [p.mac_exec, p.sin_exec, p.mac_paper, p.sin_paper]);
     }
     let figures = [cost.mac_exec, cost.sin_exec, cost.mac_paper, cost.sin_paper];
     row("all", cost.n_params as u64, cost.n_bytes() as u64, figures);

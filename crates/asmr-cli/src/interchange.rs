@@ -49,14 +49,14 @@ pub(crate) fn import(args: &ImportArgs, common: &Common) -> Result<u8, Failure> 
     drop(bytes);
     let output = files::output_path(args.output.as_ref(), &args.input, "asmr")?;
     let file = AsmrFile { signal: imported_signal(network.config()), network, steps: None, fit: None };
-    let (bytes, file) = files::checked_bytes(&file, &output)?;
+    let (bytes, file) = files::checked_bytes(&file, &output, common)?;
     files::write_bytes(&output, &bytes)?;
     tell(&args.input, &output, bytes.len() as u64, &file, common)
 }
 
 /// Runs `export`.
 pub(crate) fn export(args: &ExportArgs, common: &Common) -> Result<u8, Failure> {
-    let file = files::read_asmr(&args.input)?;
+    let file = files::read_asmr(&args.input, common)?;
     let output = files::output_path(args.output.as_ref(), &args.input, "safetensors")?;
     let bytes = interchange::export(&file.network)
         .map_err(|error| Failure::failed(format!("{} cannot be made: {error}", output.display())))?;

@@ -23,8 +23,12 @@ const BITS_PER_WEIGHT: f64 = 7.5;
 const LEAST_BITS_PER_WEIGHT: f64 = 1.0;
 /// Values of a corrected signal for each weight: predicting corrections from their neighbours leaves a network little to gain.
 const VALUES_PER_CORRECTED_WEIGHT: u64 = 1024;
-/// A file's bytes without its weights, about.
-const HEADER_BYTES: u64 = 720;
+/// A file's bytes without its weights and the record of its fit, about.
+const HEADER_BYTES: u64 = 420;
+/// Those of the record.
+const RECORD_BYTES: u64 = 300;
+/// A file asked to be smaller than this has no room for the record: 2 %.
+pub(crate) const RECORDED_SIZE: u64 = 16_384;
 
 /// The bytes that the file may have.
 pub(crate) fn size(args: &EncodeArgs, info: &SignalInfo) -> Option<u64> {
@@ -34,7 +38,8 @@ pub(crate) fn size(args: &EncodeArgs, info: &SignalInfo) -> Option<u64> {
 
 /// Weights of each network for a size.
 pub(crate) fn max_params(size: u64, n_chunks: u32) -> u64 {
-    let bytes = size.saturating_sub(HEADER_BYTES) as f64 / f64::from(n_chunks);
+    let header = if size < RECORDED_SIZE { HEADER_BYTES } else { HEADER_BYTES + RECORD_BYTES };
+    let bytes = size.saturating_sub(header) as f64 / f64::from(n_chunks);
     (bytes * 8.0 / BITS_PER_WEIGHT) as u64
 }
 

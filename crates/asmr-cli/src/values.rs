@@ -55,6 +55,11 @@ pub(crate) fn whole(
     }
 }
 
+/// A factor on what files may ask for.
+pub(crate) fn factor(text: &str) -> Result<u32, String> {
+    whole(1..=1024)(text).map(|factor| factor as u32)
+}
+
 pub(crate) fn steps(text: &str) -> Result<u32, String> {
     whole(1..=1_000_000_000)(text).map(|steps| steps as u32)
 }

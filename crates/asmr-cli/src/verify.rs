@@ -27,7 +27,7 @@ struct VerifyReport {
 /// Runs the verb.
 pub(crate) fn run(args: &VerifyArgs, common: &Common) -> Result<u8, Failure> {
     let path = &args.input;
-    let mut reader = open_damaged(path)?;
+    let mut reader = open_damaged(path, common)?;
     let n_chunks = reader.header().n_chunks();
     let mut lost = Vec::new();
     let mut first: Option<FileError> = None;

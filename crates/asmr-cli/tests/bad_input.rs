@@ -2,6 +2,10 @@
 
 mod common;
 
+use asmr::file::AsmrFile;
+use asmr::network::{Modulator, Network, NetworkConfig};
+use asmr::partition::Partition;
+use asmr::signal::{SampleType, SignalInfo};
 use common::{Folder, GREY, RGB};
 
 #[test]
@@ -38,6 +42,31 @@ fn unusable_pictures() {
     }
     assert_eq!(n_cases, 9);
     assert_eq!(folder.names(), before, "nothing was written");
+}
+
+/// A small file may describe any extents; what it asks for is refused until `--limits` allows it.
+#[test]
+fn limits_are_raised_by_hand() {
+    let folder = Folder::new();
+    let extents = vec![1 << 17, 1 << 16];
+    let bases = vec![vec![1 << 9, 1 << 8], vec![1 << 8, 1 << 8]];
+    let config = NetworkConfig {
+        partition: Partition::new(&extents, &bases).unwrap(),
+        channels: 1,
+        width: 4,
+        omega_0: 30.0,
+        modulator: Modulator::Linear,
+    };
+    let signal = SignalInfo::plain(extents, 1, SampleType::U8, None);
+    let network = Network::init(config, 1, 1.0).unwrap();
+    let file = AsmrFile { signal, network, steps: None, fit: None };
+    folder.write("large.asmr", &file.to_bytes().unwrap());
+    folder.run(["info", "large.asmr"]).refuses(2, &["large.asmr", "8589934592 decoded values", "--limits"]);
+    folder.run(["info", "large.asmr", "--limits", "2"]).expect(0);
+    folder.run(["verify", "large.asmr", "--limits", "2"]).expect(0);
+    for wrong in ["0", "1025", "-1", "2.5"] {
+        folder.run(["info", "large.asmr", "--limits", wrong]).refuses(2, &["--limits", "1 to 1024"]);
+    }
 }
 
 #[test]

@@ -80,7 +80,7 @@ pub enum MediaError {
         problem: String,
     },
     /// A limit of [`Limits`](crate::Limits) is hit.
-    #[error("{} is too large: {actual}, and the limit is {limit}; make the picture smaller or raise the limit", path.display())]
+    #[error("{} is too large: {actual}, and the limit is {limit}; make the picture smaller or raise the limit (in the command: --limits)", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
