@@ -13,9 +13,11 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// All pages.
 const PAGES: [&Page; 3] = [&benchmarks::PAGE, &signals_page::PAGE, &rate_distortion::PAGE];
 
-/// All plots: below the root, and what makes them.
-const PLOTS: [(&str, fn(&Path) -> Result<String, String>); 1] =
-    [("docs/rate-distortion.svg", rate_distortion::plot)];
+/// All plots: below the root, the name of their file of results, and what makes them.
+const PLOTS: [(&str, &str, Make); 1] =
+    [("docs/rate-distortion.svg", rate_distortion::MEANS_FILE, rate_distortion::plot)];
+
+type Make = fn(&Path) -> Result<String, String>;
 
 /// A page: tables of result files, each with what it is about.
 pub(crate) struct Page {
@@ -69,11 +71,14 @@ pub(crate) fn check(root: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// What each page and plot is to be.
+/// What each page and plot is to be; there are none of what was never measured.
 fn all(root: &Path) -> Result<Vec<(&'static str, String)>, String> {
-    let pages = PAGES.map(|page| Ok((page.path, made(page, root)?)));
-    let plots = PLOTS.map(|(path, make)| Ok((path, make(root)?)));
-    pages.into_iter().chain(plots).collect()
+    let is_measured = |name: &str| root.join(format!("results/{VERSION}/{name}.tsv")).is_file();
+    let pages =
+        PAGES.into_iter().filter(|page| page.sections.iter().any(|section| is_measured(section.file)));
+    let plots = PLOTS.into_iter().filter(|(_, name, _)| is_measured(name));
+    let pages = pages.map(|page| Ok((page.path, made(page, root)?)));
+    pages.chain(plots.map(|(path, _, make)| Ok((path, make(root)?)))).collect()
 }
 
 /// Brings all pages up to date; the paths of those that changed.

@@ -106,8 +106,8 @@ impl Plot {
 
 /// Whole multiples of a step within an axis' range.
 fn marks((_, least, most): &(String, f64, f64), step: f64) -> Vec<f64> {
-    let first = (least / step).ceil() as i64;
-    (first..).map(|i| i as f64 * step).take_while(|value| *value <= most + 1e-9).collect()
+    let (first, last) = ((least / step).ceil() as i64, (most / step + 1e-9).floor() as i64);
+    (first..=last).map(|i| i as f64 * step).collect()
 }
 
 /// A mark's number without the noise of its last bits.

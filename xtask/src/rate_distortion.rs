@@ -3,6 +3,7 @@
 //! docs/RATE-DISTORTION.md with its plot, made from them.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -41,6 +42,9 @@ const COLUMNS: [&str; 14] = [
     "commit",
 ];
 const N_KEYS: usize = 3;
+
+/// The means' file.
+pub(crate) const MEANS_FILE: &str = "rate-distortion-means";
 
 /// Columns of the means.
 const MEANS: [&str; 9] = [
@@ -190,7 +194,7 @@ fn write(root: &Path, path: &Path, rows: &Rows) -> Result<(), String> {
         std::fs::write(path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))
     };
     save(path, &COLUMNS, &all)?;
-    let means = root.join("results").join(VERSION).join("rate-distortion-means.tsv");
+    let means = root.join("results").join(VERSION).join(format!("{MEANS_FILE}.tsv"));
     save(&means, &MEANS, &of_settings(rows)?)
 }
 
@@ -230,7 +234,7 @@ pub(crate) const PAGE: Page = Page {
     path: "docs/RATE-DISTORTION.md",
     head: HEAD,
     sections: SECTIONS,
-    further: Some(("rate-distortion-means", beside_coin)),
+    further: Some((MEANS_FILE, beside_coin)),
 };
 
 const HEAD: &str = "\
@@ -243,7 +247,7 @@ Made from files of `results/VERSION/` by `cargo xtask pages --write`; never type
 ";
 
 const SECTIONS: &[Section] = &[Section {
-    file: "rate-distortion-means",
+    file: MEANS_FILE,
     title: "Means over Kodak pictures",
     about: "Bits per sample are those of whole files. *Executed* multiply-adds are what a decode performs for each pixel; classic codecs\n\
             have no such count. *Encode* is the whole command's time on two threads, of classic codecs that of one; *decode* is on two\n\
@@ -273,10 +277,8 @@ fn beside_coin(root: &Path) -> Result<String, String> {
         let row = means(root)?.into_iter().find(|row| row[0] == ASMR && row[1] == setting);
         let Some(row) = row else { continue };
         let (ours, ours_mac) = (number(&row[4])?, number(&row[5])?);
-        out += &format!(
-            "| {bpp} | {psnr_db:.2} | {ours:.2} | {mac:.0} | {ours_mac:.0} | {:.1} |\n",
-            mac / ours_mac
-        );
+        let fewer = mac / ours_mac;
+        let _ = writeln!(out, "| {bpp} | {psnr_db:.2} | {ours:.2} | {mac:.0} | {ours_mac:.0} | {fewer:.1} |");
     }
     Ok(out)
 }
@@ -286,7 +288,7 @@ fn number(cell: &str) -> Result<f64, String> {
 }
 
 fn means(root: &Path) -> Result<Vec<Vec<String>>, String> {
-    let path = root.join("results").join(VERSION).join("rate-distortion-means.tsv");
+    let path = root.join("results").join(VERSION).join(format!("{MEANS_FILE}.tsv"));
     Ok(if path.is_file() { table(&read(&path)?) } else { Vec::new() })
 }
 
