@@ -7,6 +7,7 @@ mod bench;
 mod benchmarks;
 mod ci;
 mod cross;
+mod fuzzing;
 mod gate;
 mod house;
 mod licences;
@@ -41,6 +42,7 @@ tasks:
   results rate-distortion [PICTURE [RATE]]   Kodak pictures at four rates and by classic codecs, or those whose names contain PICTURE, at
                            the rates that contain RATE ('classic': the codecs only)
   results kills            a large picture's fit, killed and resumed again and again
+  fuzz SECONDS [NAME]      run each fuzzer, or those whose name contains NAME, for so long; adds to results/VERSION/fuzz.tsv
   bench            time decodes and fits beside PyTorch (installed below target/) and write results/VERSION/bench-*.tsv;
                    bench --help lists its options
   pages            check that docs/BENCHMARKS.md, SIGNALS.md and RATE-DISTORTION.md are what results/ gives
@@ -61,6 +63,8 @@ fn main() -> ExitCode {
         ["readme", "--write"] => readme::write(&root()).map(|changed| {
             println!("README.md {}", if changed { "updated" } else { "was up to date" });
         }),
+        ["fuzz", seconds] => fuzzing::run(&root(), seconds, ""),
+        ["fuzz", seconds, only] => fuzzing::run(&root(), seconds, only),
         ["bench", ref options @ ..] => bench::run(&root(), options),
         ["pages"] => pages::check(&root()).map(|()| println!("the pages agree with results/")),
         ["pages", "--write"] => pages::write(&root()).map(|changed| {
