@@ -14,7 +14,7 @@ use asmr_kernels::IsaLevel;
 use rayon::prelude::*;
 
 use crate::fit::FitError;
-use crate::gradient::{Batch, GradientEngine};
+use crate::gradient::{Batch, GradientEngine, View};
 use crate::rounding::{Factor, round_with_feedback};
 use crate::sampler::Sampler;
 use crate::soap::{Scratch, add_products};
@@ -55,6 +55,9 @@ impl<'a> Job<'a> {
     fn new(network: &'a Network, signal: &'a dyn Source, batch: f64, seed: u64) -> Self {
         let (config, params) = (network.config(), network.params());
         let mut engine = GradientEngine::new(config, signal, IsaLevel::detect());
+        // What is lost is lost of decoded values: a fit of black and white is far outside of both in many places, and a voxel is
+        // inside or outside of a shape.
+        engine.set_view(View::decoded(signal.info()));
         let curvatures = curvatures(&mut engine, params, &mut Sampler::new(config, batch, seed));
         Self { network, engine, curvatures, batch, seed }
     }

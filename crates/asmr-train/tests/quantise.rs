@@ -8,6 +8,7 @@ use asmr_kernels::IsaLevel;
 use asmr_train::config::{FitConfig, Preset};
 use asmr_train::fit::{Control, fit};
 use asmr_train::gradient::{Batch, GradientEngine};
+use asmr_train::measure::decoded_psnr_db;
 use asmr_train::quantise::{Quantised, curvatures, quantise};
 use asmr_train::sampler::Sampler;
 
@@ -179,4 +180,30 @@ fn near_fits_keep_their_quality() {
         n_cases += 1;
     }
     assert_eq!(n_cases, 5);
+}
+
+/// A fit of black and white is outside of both in many places, which no decoded value shows: what is lost is lost of decoded values.
+#[test]
+fn what_is_lost_is_lost_of_decoded_values() {
+    let values: Vec<u8> = (0..64 * 96)
+        .map(|i| if ((i / 96) as f32 - 20.0).hypot((i % 96) as f32 - 40.0) < 15.0 { 255 } else { 0 })
+        .collect();
+    let info = SignalInfo::plain(vec![64, 96], 1, SampleType::U8, None);
+    let signal = Signal::new(info, Samples::U8(values)).unwrap();
+    let config = config("4,4,4;4,4,6", &[64, 96], 1, 24, Modulator::Linear);
+    let fit_config = FitConfig { steps: 200, ..FitConfig::preset(Preset::Default, &config) };
+    let network = fit(&signal, &config, &fit_config, &Control::default(), &mut |_| {}).unwrap().network;
+    let before = decoded_psnr_db(&network, &signal).unwrap();
+    let mut n_cases = 0;
+    for loss_db in [0.1, 0.5] {
+        let rounded = quantise(&network, &signal, 1.0, 1, loss_db).unwrap().network;
+        let lost = before - decoded_psnr_db(&rounded, &signal).unwrap();
+        // Rounding to whole numbers of 255 moves both a little.
+        assert!(
+            (0.4 * loss_db..1.1 * loss_db).contains(&lost),
+            "lost {lost} dB of {loss_db}, at {before} dB"
+        );
+        n_cases += 1;
+    }
+    assert_eq!(n_cases, 2);
 }
