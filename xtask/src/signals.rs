@@ -35,9 +35,7 @@ const ROWS: &[Row] = &[
     ("fandisk", "shape", "mesh/fandisk.obj", &[]),
     ("fandisk-distance", "shape", "mesh/fandisk.obj", &["--field", "distance"]),
     ("armadillo", "shape", "mesh/armadillo.obj", &[]),
-    ("armadillo-distance", "shape", "mesh/armadillo.obj", &["--field", "distance"]),
     ("stanford-bunny", "shape", "mesh/stanford-bunny.obj", &[]),
-    ("stanford-bunny-distance", "shape", "mesh/stanford-bunny.obj", &["--field", "distance"]),
     ("pluto", "picture", "megapixel/pluto_lorri_4408x4344.jpg", &[]),
     ("shadedrelief", "picture", "megapixel/shadedrelief.jpg", &[]),
 ];
