@@ -98,7 +98,7 @@ pub struct Quantised {
     pub network: Network,
     /// The steps of each tensor, in the order of [`asmr::network::NetworkConfig::tensors`]; all weights are multiples of them.
     pub steps: Vec<TensorSteps>,
-    /// What rounding cost, in dB of PSNR over what was looked at.
+    /// What rounding cost, in dB of PSNR of decoded values over what was looked at.
     pub loss_db: f64,
 }
 
