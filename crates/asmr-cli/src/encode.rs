@@ -652,9 +652,15 @@ fn measure(
 ) -> Result<(QualityReport, FileHeader, u64), Failure> {
     let mut back = files::open_asmr(output, common)?;
     let header = back.header().clone();
-    let mut original = reopen_signal(&args.input, &header.signal, &files::media_limits(common))?;
-    let quality =
-        quality::measure(&mut back, output, original.reader.as_mut(), Some(&args.input), Precision::F32)?;
+    let limits = files::media_limits(common);
+    let mut original = reopen_signal(&args.input, &header.signal, &limits)?;
+    let quality = quality::measure(
+        &mut back,
+        output,
+        original.reader.as_mut(),
+        Some((&args.input, limits)),
+        Precision::F32,
+    )?;
     Ok((quality, header, back.n_bytes()))
 }
 

@@ -58,11 +58,17 @@ pub(crate) fn run(args: &EvalArgs, common: &Common) -> Result<u8, Failure> {
     let mut reader = files::open_asmr(&args.input, common)?;
     let header = reader.header().clone();
     let n_bytes = reader.n_bytes();
-    let mut opened = reopen_signal(&args.original, &header.signal, &files::media_limits(common))?;
+    let limits = files::media_limits(common);
+    let mut opened = reopen_signal(&args.original, &header.signal, &limits)?;
     check_same(args, &header.signal, opened.reader.info())?;
     let precision = args.precision.into();
-    let scores =
-        quality::measure(&mut reader, &args.input, opened.reader.as_mut(), Some(&args.original), precision)?;
+    let scores = quality::measure(
+        &mut reader,
+        &args.input,
+        opened.reader.as_mut(),
+        Some((&args.original, limits)),
+        precision,
+    )?;
     drop(opened);
     let (prepare_ms, decode_ms) = if header.max_error.is_some() {
         // With its corrections, as it is decoded.

@@ -69,12 +69,12 @@ impl QualityReport {
 }
 
 /// Decodes everything and compares it with the original, slices at a time. Of shapes the meshes are compared too, if the
-/// mesh's file is given.
+/// mesh's file is given, with what it may ask for.
 pub(crate) fn measure<R: Read + Seek>(
     reader: &mut AsmrReader<R>,
     path: &Path,
     original: &mut dyn SliceReader,
-    mesh: Option<&Path>,
+    mesh: Option<(&Path, Limits)>,
     precision: Precision,
 ) -> Result<QualityReport, Failure> {
     let header = reader.header().clone();
@@ -92,7 +92,7 @@ pub(crate) fn measure<R: Read + Seek>(
         Ok(())
     })?;
     let mut report = QualityReport::new(&comparison.finish());
-    if let (Media::Shape(_), Some(mesh)) = (&info.media, mesh) {
+    if let (Media::Shape(_), Some((mesh, limits))) = (&info.media, mesh) {
         let mut values = Vec::new();
         pieces::decode(reader, path, &Wanted { raw: true, ..wanted }, |piece| {
             if let asmr::signal::Samples::F32(piece) = piece.values {
@@ -103,7 +103,7 @@ pub(crate) fn measure<R: Read + Seek>(
         let decoded = surface(info, &values, SURFACE_LEVEL)?;
         // Nothing decoded is no surface to compare: the IoU has said so.
         if !decoded.triangles.is_empty() {
-            let scores = compare_meshes(&read_mesh(mesh, &Limits::default())?, &decoded, MESH_POINTS, 0)?;
+            let scores = compare_meshes(&read_mesh(mesh, &limits)?, &decoded, MESH_POINTS, 0)?;
             report.chamfer = Some(scores.chamfer);
             report.normal_consistency = Some(scores.normal_consistency);
         }
