@@ -3,6 +3,7 @@
 
     python3 read_asmr.py FILE.asmr OUT.npy          the samples in the signal's own type
     python3 read_asmr.py FILE.asmr OUT.npy --raw    the networks' own values, before clamping and rounding
+    python3 read_asmr.py FILE.asmr OUT.npy --first  of a file in progressive order, from the first passes alone
 
 It evaluates every sample by the definition, in double precision, in the order that docs/FORMAT.md fixes for corrected files: slow,
 and the truth.
@@ -35,14 +36,14 @@ def unique(pairs):
     return dict(pairs)
 
 
-def read(path):
+def read(path, first_only=False):
     """The header, and for each chunk a flat array of f32 weights, or that and an array of corrections."""
     data = open(path, "rb").read()
     check(data[:8] == MAGIC, "this is not an .asmr file")
     check(len(data) >= 24, "the file is cut off")
     version, flags, n_header, header_crc, prefix_crc = struct.unpack_from("<HHIII", data, 8)
     check(zlib.crc32(data[:20]) == prefix_crc, "the prefix is damaged")
-    check(version in (1, 2, 3), f"version {version} is not known")
+    check(version in (1, 2, 3, 4), f"version {version} is not known")
     check(flags == 0 and n_header % 8 == 0 and len(data) >= 24 + n_header, "the prefix is invalid, or the file is cut off")
     text = data[24 : 24 + n_header]
     check(zlib.crc32(text) == header_crc, "the header is damaged")
@@ -58,10 +59,14 @@ def read(path):
     chunks = header["chunks"]
     check(chunks["encoding"] == ("f32" if version == 2 else "coded"), "the encoding is not the version's")
     check(chunks["n"] == -(-header["signal"]["extents"][0] // chunks["extent"]), "the number of chunks is wrong")
-    index = data[at : at + 24 * chunks["n"]]
-    check(len(data) >= at + len(index) + 8 and len(index) == 24 * chunks["n"], "the file is cut off")
+    refinements = chunks.get("refinements", [])
+    check((version == 4) == bool(refinements), "the refinements are not the version's")
+    n_passes = 1 if version < 4 else 1 + len(refinements) + ("max_error" in chunks)
+    n_parts = chunks["n"] * n_passes
+    index = data[at : at + 24 * n_parts]
+    check(len(data) >= at + len(index) + 8 and len(index) == 24 * n_parts, "the file is cut off")
     check(struct.unpack_from("<II", data, at + len(index)) == (zlib.crc32(index), 0), "the index is damaged")
-    end, weights = at + len(index) + 8, []
+    end, weights, parts = at + len(index) + 8, [], []
     for offset, n_bytes, crc, zero in struct.iter_unpack("<QQII", index):
         check(offset == end and zero == 0 and offset + n_bytes <= len(data), "the index is invalid, or the file is cut off")
         code = data[offset : offset + n_bytes]
@@ -69,10 +74,14 @@ def read(path):
         if version == 2:
             check(n_bytes == 4 * n_params, "a chunk has the wrong length")
             weights.append(np.frombuffer(code, "<f4"))
-        else:
+        elif version == 3:
             weights.append(decode_chunk(code, header, len(weights)))
+        parts.append(code)
         end = offset + n_bytes
-    check(end == len(data), "more bytes follow the last chunk")
+    check(end == len(data), "more bytes follow the last part")
+    if version == 4:
+        passes = [parts[k :: chunks["n"]] for k in range(chunks["n"])]
+        weights = [decode_passes(codes[:1] if first_only else codes, header, k) for k, codes in enumerate(passes)]
     return header, weights
 
 
@@ -143,19 +152,41 @@ def decode_chunk(code, header, k):
     """The weights, or weights and corrections."""
     bound = header["chunks"].get("max_error")
     if bound is None:
-        return decode_weights(code, header["network"])
+        return decode_weights(code, header["network"])[0]
     extents, channels = chunk_extents(header, k), header["signal"]["channels"]
-    counts = slabs(extents, channels)
-    lengths = struct.unpack_from(f"<{1 + len(counts)}I", code)
-    check(4 * len(lengths) + sum(lengths) == len(code), "the lengths of a chunk's parts are wrong")
-    parts, at = [], 4 * len(lengths)
+    weights, *codes = separate(code, 1 + len(slabs(extents, channels)))
+    return decode_weights(weights, header["network"])[0], decode_slabs(codes, extents, channels, bound)
+
+
+def decode_passes(codes, header, k):
+    """The weights of a chunk's passes, or weights and corrections."""
+    refinements, network = header["chunks"]["refinements"], header["network"]
+    weights, state = decode_weights(codes[0], network)
+    for octaves, code in zip(refinements, codes[1:]):
+        weights, state = refine(code, network, state, octaves)
+    if len(codes) <= 1 + len(refinements):
+        return weights
+    extents, channels = chunk_extents(header, k), header["signal"]["channels"]
+    codes = separate(codes[-1], len(slabs(extents, channels)))
+    return weights, decode_slabs(codes, extents, channels, header["chunks"]["max_error"])
+
+
+def separate(code, n):
+    """Byte strings after their lengths."""
+    lengths = struct.unpack_from(f"<{n}I", code)
+    check(4 * n + sum(lengths) == len(code), "the lengths of a chunk's parts are wrong")
+    parts, at = [], 4 * n
     for length in lengths:
         parts.append(code[at : at + length])
         at += length
-    corrections = [
-        decode_corrections(part, [n] + extents[1:], channels, bound) for n, part in zip(counts, parts[1:])
-    ]
-    return decode_weights(parts[0], header["network"]), np.concatenate(corrections)
+    return parts
+
+
+def decode_slabs(codes, extents, channels, bound):
+    counts = slabs(extents, channels)
+    return np.concatenate(
+        [decode_corrections(code, [n] + extents[1:], channels, bound) for n, code in zip(counts, codes)]
+    )
 
 
 def decode_corrections(code, extents, channels, bound):
@@ -203,11 +234,12 @@ def decode_number(decisions, models, key, longest):
 
 
 def decode_weights(code, network):
+    """The weights, and for each tensor its class, the code of its finest step, its grades and its whole numbers."""
     shapes = tensors(network)
     n_params = sum(int(np.prod(shape)) for _, shape in shapes)
     least = -(-n_params // 32)
     check(len(code) >= least and (len(code) == least or code[-1] != 0), "the code has the wrong length")
-    decisions, models, weights = Decisions(code), {}, []
+    decisions, models, state = Decisions(code), {}, []
 
     def number(*key):
         return decode_number(decisions, models, key, 21)
@@ -227,10 +259,31 @@ def decode_weights(code, network):
             else "first" if name == "net.0.linear.weight"
             else "hidden"
         )
-        for row in rows:
-            for column in columns:
-                step, octave = finest + row + column, min((row + column) // 4, 7)
-                weights.append(number(kind, octave) * (4 + step % 4) * 2.0 ** (step // 4 - 42))
+        grades = [row + column for row in rows for column in columns]
+        state.append((kind, finest, grades, [number(kind, min(grade // 4, 7)) for grade in grades]))
+    return multiples(state), state
+
+
+def refine(code, network, state, octaves):
+    """The same after a pass that makes steps finer."""
+    check(not code or code[-1] != 0, "the code of a pass has the wrong length")
+    decisions, models, finer = Decisions(code), {}, []
+    for kind, finest, grades, numbers in state:
+        after = []
+        for grade, q in zip(grades, numbers):
+            a = decode_number(decisions, models, (kind, min(grade // 4, 7), min(abs(q).bit_length(), 2)), 21)
+            after.append((q << octaves) + (-a if q < 0 else a))
+        finest -= 4 * octaves
+        check(finest >= 0 and max(map(abs, after)) < 1 << 21, "a weight is out of range")
+        finer.append((kind, finest, grades, after))
+    return multiples(finer), finer
+
+
+def multiples(state):
+    weights = []
+    for _, finest, grades, numbers in state:
+        steps = [finest + grade for grade in grades]
+        weights += [q * (4 + step % 4) * 2.0 ** (step // 4 - 42) for q, step in zip(numbers, steps)]
     return np.array(weights, dtype=np.float32)
 
 
@@ -305,10 +358,10 @@ def restore(values, signal):
 
 
 def main(arguments):
-    paths = [a for a in arguments if a != "--raw"]
+    paths = [a for a in arguments if a not in ("--raw", "--first")]
     if len(paths) != 2:
         sys.exit(__doc__)
-    header, weights = read(paths[0])
+    header, weights = read(paths[0], "--first" in arguments)
     signal, parts, raw = header["signal"], [], "--raw" in arguments
     for k, flat in enumerate(weights):
         flat, corrections = flat if isinstance(flat, tuple) else (flat, None)

@@ -58,6 +58,7 @@ Examples:
   asmr encode photo.jpg --psnr 34 --width 256         stops as soon as 34 dB are reached
   asmr encode ct.nii.gz --max-error 4                 no value off by more than 4
   asmr encode scan.png --lossless                     every value as it was
+  asmr encode photo.jpg --progressive                 a file whose beginning decodes, too
   asmr encode photo.jpg --time 20s                    the best quality within 20 seconds of fitting
   asmr encode photo.jpg --mac 1000                    a network that executes at most 1000 MAC/sample
   asmr encode photo.jpg --bases \"4,4,4,8;4,4,6,8\" --width 256 --preset paper --steps 1000 --lr 1e-3
@@ -221,6 +222,10 @@ pub(crate) struct EncodeArgs {
     /// Get every value back as it was: --max-error 0
     #[arg(long, conflicts_with = "max_error")]
     pub(crate) lossless: bool,
+    /// Write in progressive order: a file that is cut off decodes from what there is of it, with coarser weights (see decode
+    /// --progressive); some per cent larger
+    #[arg(long)]
+    pub(crate) progressive: bool,
     /// Fit for this long, as in 500ms, 20s, 5m or 1h; without --steps, steps are as many as fit in, and a short
     /// time gets a narrower network unless --width, --bases or --mac is given
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = time)]
@@ -331,8 +336,12 @@ pub(crate) struct DecodeArgs {
     /// Arithmetic of the matrix products
     #[arg(long, value_name = "PRECISION", default_value = "f32")]
     pub(crate) precision: PrecisionName,
-    /// Decode what is whole of a damaged or cut file in chunks; the rest is 0 (and the exit code 1)
+    /// Decode what there is of a file in progressive order that is not all there, with the weights of its whole passes
     #[arg(long)]
+    pub(crate) progressive: bool,
+    /// Decode what is whole of a damaged or cut file: chunks, in progressive order with the weights of their whole passes; the rest
+    /// is 0 (and the exit code 1)
+    #[arg(long, conflicts_with = "progressive")]
     pub(crate) recover: bool,
 }
 

@@ -33,6 +33,12 @@ pub(crate) fn check_options(args: &EncodeArgs) -> Result<(), Failure> {
             "{option} {says}, and --weights f32 rounds none; leave one of them out"
         )));
     }
+    if args.weights == Some(WeightsName::F32) && args.progressive {
+        return Err(Failure::usage(
+            "--progressive writes coarse weights first and then what makes them finer, and --weights f32 has no coarse ones; leave one of \
+             them out",
+        ));
+    }
     if args.lossless || args.max_error.is_some() {
         let other = if is_sized {
             Some("--bytes and --bpp say how small the file is to be")
@@ -90,6 +96,14 @@ pub(crate) fn check_name(output: &Path) -> Result<(), Failure> {
 /// How weights are stored.
 pub(crate) fn encoding(args: &EncodeArgs) -> Encoding {
     args.weights.unwrap_or(WeightsName::Coded).into()
+}
+
+/// By how many octaves each pass after the first makes steps finer: the first costs some 10 dB, the second some 2 dB.
+const REFINEMENTS: [u8; 2] = [2, 2];
+
+/// Passes after the first.
+pub(crate) fn refinements(args: &EncodeArgs) -> Vec<u8> {
+    if args.progressive { REFINEMENTS.to_vec() } else { Vec::new() }
 }
 
 /// Whether nothing says or implies a width.

@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::args::{Common, DecodeArgs};
 use crate::error::{FAILED, Failure, OK, say};
 use crate::files::{self, Reader};
-use crate::pieces::{self, Wanted};
+use crate::pieces::{self, Tolerated, Wanted};
 use crate::report::{SignalReport, describe, duration, print, print_json, times};
 use crate::values::{FrameBounds, Place, Ranges};
 
@@ -37,14 +37,21 @@ struct DecodeReport<'a> {
     /// Slices that `--recover` could not give back, `[start, end]`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     lost: Vec<[u64; 2]>,
+    /// The fewest passes that weights were decoded from, where some are missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    n_passes: Option<usize>,
 }
 
 /// Runs the verb.
 pub(crate) fn run(args: &DecodeArgs, common: &Common) -> Result<u8, Failure> {
-    let mut reader = if args.recover {
-        files::open_damaged(&args.input, common)?
-    } else {
-        files::open_asmr(&args.input, common)?
+    let tolerated = match (args.recover, args.progressive) {
+        (true, _) => Tolerated::Damage,
+        (_, true) => Tolerated::MissingPasses,
+        _ => Tolerated::Nothing,
+    };
+    let mut reader = match tolerated {
+        Tolerated::Nothing => files::open_asmr(&args.input, common)?,
+        _ => files::open_damaged(&args.input, common)?,
     };
     let header = reader.header().clone();
     let request = request(args, &header)?;
@@ -68,12 +75,8 @@ pub(crate) fn run(args: &DecodeArgs, common: &Common) -> Result<u8, Failure> {
     files::check_output(&output)?;
 
     let start = Instant::now();
-    let wanted = Wanted {
-        request: request.clone(),
-        raw: is_raw,
-        precision: args.precision.into(),
-        recover: args.recover,
-    };
+    let wanted =
+        Wanted { request: request.clone(), raw: is_raw, precision: args.precision.into(), tolerated };
     let shown = if is_raw {
         SignalInfo { sample_type: SampleType::F32, color: None, value_range: None, ..info.clone() }
     } else {
@@ -118,6 +121,7 @@ pub(crate) fn run(args: &DecodeArgs, common: &Common) -> Result<u8, Failure> {
         msamples_per_s: n_samples / decode_s / 1e6,
         write_ms: (all_ms - prepare_ms - decode_s * 1e3).max(0.0),
         lost: decoded.lost.iter().map(|range| [range.start, range.end]).collect(),
+        n_passes: decoded.n_passes,
     };
     if common.json {
         print_json(&report)?;
@@ -130,8 +134,16 @@ pub(crate) fn run(args: &DecodeArgs, common: &Common) -> Result<u8, Failure> {
             report.msamples_per_s
         ))?;
     }
+    if let Some(n) = decoded.n_passes {
+        say(&format!(
+            "{} is not whole: {} decoded from the first {n} of its {} passes, coarser than it was made",
+            args.input.display(),
+            if header.n_chunks() == 1 { "it is" } else { "some of it is" },
+            header.n_passes()
+        ));
+    }
     if decoded.lost.is_empty() {
-        return Ok(OK);
+        return Ok(if args.recover && decoded.n_passes.is_some() { FAILED } else { OK });
     }
     let lost: Vec<_> = decoded.lost.iter().map(|range| format!("{}..{}", range.start, range.end)).collect();
     say(&format!(
@@ -152,7 +164,7 @@ fn check_recoverable(reader: &mut Reader, path: &Path, request: &Request) -> Res
     for chunk in 0..header.n_chunks() {
         let range = header.chunk_range(chunk);
         if range.start.max(region.start[0]) < range.end.min(region.end[0]) {
-            match reader.network(chunk) {
+            match reader.first_passes(chunk, 1) {
                 Ok(_) => return Ok(()),
                 Err(error) => first_error = first_error.or(Some(error)),
             }

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use asmr::coding::TensorSteps;
 use asmr::cost::Cost;
-use asmr::file::{AsmrFile, AsmrWriter, Encoding, FileHeader, FitRecord, WrittenChunk};
+use asmr::file::{
+    AsmrFile, AsmrReader, AsmrWriter, Encoding, FileHeader, FitRecord, WrittenChunk, write_progressive,
+};
 use asmr::inference::Precision;
 use asmr::network::{Network, NetworkConfig};
 use asmr::planner::{DEFAULT_WIDTH, chunk_extent};
@@ -25,13 +27,13 @@ use serde::Serialize;
 use crate::args::{Common, EncodeArgs, PartArgs};
 use crate::choices::{
     Room, check_name, check_options, choose_network, encoding, fit_config, is_width_open, leaves_width_open,
-    note_padding,
+    note_padding, refinements,
 };
 use crate::corrections;
 use crate::error::{FAILED, Failure, INTERRUPTED, OK, say};
 use crate::files;
 use crate::interrupt;
-use crate::partfile::PartFile;
+use crate::partfile::{self, PartFile};
 use crate::progress::{Progress, showing};
 use crate::quality::{self, QualityReport, quality_lines};
 use crate::report::{
@@ -147,6 +149,7 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
         network,
         encoding: encoding(args),
         max_error,
+        refinements: refinements(args),
         fit: record(&config, size, &output)?,
     };
     header.validate().map_err(|error| files::unmakeable(&output, &error))?;
@@ -329,7 +332,7 @@ impl Job<'_> {
         let quiet = self.common.quiet;
         let steps = showing(ROUNDING, quiet, || self.quantise(&mut fitted, &source, spare, room))?;
         let done = Done::of(std::slice::from_ref(&fitted));
-        if self.header.max_error.is_some() {
+        if self.header.max_error.is_some() || self.args.progressive {
             let signal = &self.header.signal;
             let mut original = reopen_signal(&self.args.input, signal, &files::media_limits(self.common))?;
             let corrections = showing(CORRECTING, quiet, || {
@@ -359,9 +362,9 @@ impl Job<'_> {
         let n_chunks = self.header.n_chunks();
         let (mut part, mut checkpoint) = match kept {
             Some(Kept { chunks, checkpoint }) => {
-                (PartFile::resume(self.output, &self.header, &chunks)?, checkpoint)
+                (PartFile::resume(self.output, &self.unordered(), &chunks)?, checkpoint)
             }
-            None => (PartFile::create(self.output, &self.header)?, None),
+            None => (PartFile::create(self.output, &self.unordered())?, None),
         };
         let n_before = part.written().len();
         let mut all: Vec<Fitted> = Vec::new();
@@ -408,11 +411,21 @@ impl Job<'_> {
                 let covered = self.header.chunk_range(n_done - 1).end as usize;
                 self.header.signal.extents[0] = covered;
                 part.finish_early(covered)?;
+                self.order()?;
                 return Ok(Some(Done { ending: Ending::Stopped, ..Done::of(&all) }));
             }
         }
         part.finish()?;
+        self.order()?;
         Ok(Some(Done::of(&all)))
+    }
+
+    /// Puts a file that was written chunk by chunk into progressive order, if it is to be.
+    fn order(&self) -> Result<(), Failure> {
+        if self.args.progressive {
+            partfile::put_in_order(self.output, &self.header.refinements, self.common)?;
+        }
+        Ok(())
     }
 
     /// The corrections of a chunk, if errors are bounded.
@@ -426,7 +439,12 @@ impl Job<'_> {
         corrections::make(network, &self.header.chunk_signal(chunk), max_error, original).map(Some)
     }
 
-    /// A file with one network and corrections.
+    /// What is written chunk by chunk: progressive order is made of it at the end.
+    fn unordered(&self) -> FileHeader {
+        FileHeader { refinements: Vec::new(), ..self.header.clone() }
+    }
+
+    /// A file with one network and corrections, or in progressive order.
     fn bytes(
         &self,
         network: &Network,
@@ -434,9 +452,15 @@ impl Job<'_> {
         corrections: Option<&[Vec<u8>]>,
     ) -> Result<Vec<u8>, Failure> {
         let write = || {
-            let mut writer = AsmrWriter::new(Cursor::new(Vec::new()), self.header.clone())?;
+            let mut writer = AsmrWriter::new(Cursor::new(Vec::new()), self.unordered())?;
             writer.push_corrected(network, steps, corrections)?;
-            Ok(writer.finish()?.0.into_inner())
+            let file = writer.finish()?.0;
+            if !self.args.progressive {
+                return Ok(file.into_inner());
+            }
+            let mut reader = AsmrReader::open(file, &files::limits(self.common))?;
+            let ordered = write_progressive(&mut reader, &self.header.refinements, Cursor::new(Vec::new()))?;
+            Ok(ordered.0.into_inner())
         };
         write().map_err(|error| files::unmakeable(self.output, &error))
     }
@@ -445,6 +469,8 @@ impl Job<'_> {
     fn room(&self, chunk: usize, used: u64) -> Result<Option<u64>, Failure> {
         let Some(size) = self.size else { return Ok(None) };
         let before = self.header.n_bytes().map_err(|error| files::unmakeable(self.output, &error))?;
+        // In progressive order chunks take more than they were written with so far: each has its share.
+        let (used, chunk) = if self.args.progressive { (0, 0) } else { (used, chunk) };
         Ok(Some(size.saturating_sub(before + used) / (self.header.n_chunks() - chunk) as u64))
     }
 
@@ -461,7 +487,9 @@ impl Job<'_> {
         let (batch, seed) = (self.config.batch, self.config.seed);
         let failed = |error: FitError| Failure::usage(error.to_string());
         if let Some(room) = room {
-            let rounded = quantise_to_size(&fitted.network, source, batch, seed, room).map_err(failed)?;
+            let rounded =
+                quantise_to_size(&fitted.network, source, batch, seed, room, &self.header.refinements)
+                    .map_err(failed)?;
             let Quantised { network, steps, .. } = rounded.ok_or_else(|| {
                 Failure::failed(format!(
                     "the {} weights of a network of width {} cannot be rounded to {room} bytes; give more --bytes, or less --width",

@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::args::{Common, EvalArgs};
 use crate::error::{Failure, OK};
 use crate::files;
-use crate::pieces::{self, Wanted};
+use crate::pieces::{self, Tolerated, Wanted};
 use crate::quality::{self, QualityReport, quality_lines};
 use crate::report::{
     ChunkReport, CostReport, NetworkReport, SignalReport, chunk_line, describe, network_lines, print,
@@ -73,7 +73,7 @@ pub(crate) fn run(args: &EvalArgs, common: &Common) -> Result<u8, Failure> {
     let (prepare_ms, decode_ms) = if header.max_error.is_some() {
         // With its corrections, as it is decoded.
         let request = Request { region: Region::whole(&header.signal.extents), thumbnail: 1 };
-        let wanted = Wanted { request, raw: false, precision, recover: false };
+        let wanted = Wanted { request, raw: false, precision, tolerated: Tolerated::Nothing };
         let decode = || pieces::decode(&mut reader, &args.input, &wanted, |_| Ok(())).map(|_| ());
         (0.0, median_ms(args.reps, decode)?)
     } else {

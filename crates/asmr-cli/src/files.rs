@@ -81,7 +81,19 @@ pub(crate) fn media_limits(common: &Common) -> asmr_media::Limits {
 
 /// Opens an `.asmr` file within the limits; its weights are read later.
 pub(crate) fn open_asmr(path: &Path, common: &Common) -> Result<Reader, Failure> {
-    AsmrReader::open(asmr_input(path)?, &limits(common)).map_err(|error| unusable(path, &error))
+    let reader = open_damaged(path, common)?;
+    reader.check_length().map_err(|error| {
+        let is_begun = (0..reader.header().n_chunks()).all(|chunk| reader.n_passes_there(chunk) > 0);
+        if matches!(error, FileError::Truncated { .. }) && is_begun {
+            return Failure::usage(format!(
+                "{} cannot be used: {error}; what there is of it is coarser, and decoded by: asmr decode {} --progressive",
+                path.display(),
+                quote(path)
+            ));
+        }
+        unusable(path, &error)
+    })?;
+    Ok(reader)
 }
 
 /// Like [`open_asmr`], but with any length: chunks that are missing or damaged are errors when they are read.

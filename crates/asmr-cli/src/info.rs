@@ -27,6 +27,9 @@ struct InfoReport<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     max_error: Option<u32>,
     correction_bytes: u64,
+    /// In progressive order, the bytes of each pass.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pass_bytes: Vec<u64>,
     #[serde(flatten)]
     signal: SignalReport<'a>,
     #[serde(flatten)]
@@ -77,6 +80,7 @@ pub(crate) fn run(args: &InfoArgs, common: &Common) -> Result<u8, Failure> {
             / (header.n_chunks() as f64 * config.n_params() as f64),
         max_error: header.max_error,
         correction_bytes: n_correction_bytes,
+        pass_bytes: if header.refinements.is_empty() { Vec::new() } else { reader.pass_bytes() },
         signal: SignalReport::new(&header.signal),
         network: NetworkReport::new(config),
         chunks: ChunkReport::new(header),
@@ -107,6 +111,10 @@ pub(crate) fn run(args: &InfoArgs, common: &Common) -> Result<u8, Failure> {
             };
             let bytes = thousands(report.correction_bytes);
             let _ = writeln!(text, "  corrected in {bytes} bytes: {bound}");
+        }
+        if !report.pass_bytes.is_empty() {
+            let bytes: Vec<String> = report.pass_bytes.iter().map(|&n| thousands(n)).collect();
+            let _ = writeln!(text, "  passes    {} of {} bytes", bytes.len(), bytes.join(" + "));
         }
         text += &chunk_line(header);
         text += &network_lines(config, &cost);

@@ -5,9 +5,10 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 use asmr::coding::TensorSteps;
-use asmr::file::{AsmrWriter, FileError, FileHeader, WrittenChunk};
+use asmr::file::{AsmrWriter, FileError, FileHeader, WrittenChunk, write_progressive};
 use asmr::network::Network;
 
+use crate::args::Common;
 use crate::error::Failure;
 use crate::files;
 use crate::interrupt;
@@ -142,6 +143,18 @@ impl PartFile {
         self.is_kept = false;
         Ok(result?)
     }
+}
+
+/// Puts the chunks of a whole file into progressive order.
+pub(crate) fn put_in_order(output: &Path, refinements: &[u8], common: &Common) -> Result<(), Failure> {
+    let mut reader = files::open_asmr(output, common)?;
+    files::write_file(output, || {
+        Ok(asmr_media::write_with_seek(output, |file| {
+            write_progressive(&mut reader, refinements, BufWriter::new(file))
+                .map_err(std::io::Error::other)?;
+            Ok(())
+        })?)
+    })
 }
 
 impl Drop for PartFile {

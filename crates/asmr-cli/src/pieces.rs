@@ -28,8 +28,18 @@ pub(crate) struct Wanted {
     pub(crate) raw: bool,
     /// Arithmetic of the matrix products.
     pub(crate) precision: Precision,
-    /// Whether chunks that are damaged or missing become zeros.
-    pub(crate) recover: bool,
+    /// What may be wrong with the file.
+    pub(crate) tolerated: Tolerated,
+}
+
+/// What may be wrong with a file that is decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tolerated {
+    Nothing,
+    /// It may be cut off behind the first pass of every chunk.
+    MissingPasses,
+    /// Chunks may be damaged or missing, and become zeros; passes likewise, which makes weights coarser.
+    Damage,
 }
 
 /// Some decoded slices.
@@ -49,6 +59,8 @@ pub(crate) struct Decoded {
     pub(crate) decode: Duration,
     /// Slices that are zeros because their chunk is lost, as ranges of the signal's.
     pub(crate) lost: Vec<Range<u64>>,
+    /// The fewest passes that a chunk was decoded from, where some were missing.
+    pub(crate) n_passes: Option<usize>,
 }
 
 /// Extents of what is decoded.
@@ -93,14 +105,27 @@ pub(crate) fn decode<R: Read + Seek>(
         if start >= end {
             continue;
         }
-        let read = match reader.chunk(chunk) {
-            Err(error) if wanted.recover && files::is_lost(&error) => {
+        let n_all = header.n_passes();
+        let read = match wanted.tolerated {
+            Tolerated::Nothing => reader.chunk(chunk).map(|read| (read, n_all)),
+            // All that are there have to be whole; the first has to be there.
+            Tolerated::MissingPasses => {
+                let n = reader.n_passes_there(chunk).max(1);
+                reader.first_passes(chunk, n).map(|read| (read, n))
+            }
+            Tolerated::Damage => reader.whole_passes(chunk),
+        };
+        let read = match read {
+            Err(error) if wanted.tolerated == Tolerated::Damage && files::is_lost(&error) => {
                 // Its shape is known, and its place is to be filled.
                 done.lost.push(start..end);
                 None
             }
             read => Some(read.map_err(|error| files::unusable(path, &error))?),
         };
+        if let Some((_, n)) = read.as_ref().filter(|(_, n)| *n < n_all) {
+            done.n_passes = Some(done.n_passes.map_or(*n, |least| least.min(*n)));
+        }
         let partition = &header.chunk_config(chunk).partition;
         let info = header.chunk_signal(chunk);
         // Floats are the network's own, and a thumbnail is one of what the network gives.
@@ -112,8 +137,9 @@ pub(crate) fn decode<R: Read + Seek>(
             )));
         }
         let clock = Instant::now();
-        let (network, corrections) =
-            read.map_or((None, None), |read| (Some(read.network), read.corrections.filter(|_| is_corrected)));
+        let (network, corrections) = read.map_or((None, None), |(read, _)| {
+            (Some(read.network), read.corrections.filter(|_| is_corrected))
+        });
         let mut exact = network.as_ref().zip(corrections).map(|(network, slabs)| {
             let corrections = Corrections::new(&info, slabs, header.max_error.unwrap_or_default());
             (ExactDecoder::new(network), corrections)

@@ -14,7 +14,7 @@ use asmr_media::{
 use serde::Serialize;
 
 use crate::error::Failure;
-use crate::pieces::{self, Wanted};
+use crate::pieces::{self, Tolerated, Wanted};
 use crate::report::{decibels, similarity};
 
 /// Points by which meshes are compared.
@@ -84,7 +84,7 @@ pub(crate) fn measure<R: Read + Seek>(
     let block: Vec<usize> = (0..partition.n_axes()).map(|axis| partition.base(axis, last)).collect();
     let mut comparison = Comparison::new(info, Some(&block));
     let request = Request { region: Region::whole(&info.extents), thumbnail: 1 };
-    let wanted = Wanted { request, raw: false, precision, recover: false };
+    let wanted = Wanted { request, raw: false, precision, tolerated: Tolerated::Nothing };
     let slice = info.slice_values();
     pieces::decode(reader, path, &wanted, |piece| {
         let expected = original.read(piece.values.len() / slice)?;

@@ -1,6 +1,6 @@
 //! `asmr verify`: whether a file is whole, and what is left of it if not.
 
-use asmr::file::{Encoding, FileError};
+use asmr::file::{Chunk, Encoding, FileError, FileHeader};
 use serde::Serialize;
 
 use crate::args::{Common, VerifyArgs};
@@ -20,6 +20,8 @@ struct VerifyReport {
     n_chunks: usize,
     /// Slices of damaged or missing chunks, `[start, end]`.
     lost: Vec<[u64; 2]>,
+    /// Slices of chunks of which the first passes are whole, and not all.
+    coarser: Vec<[u64; 2]>,
     /// What is wrong first.
     error: Option<String>,
 }
@@ -29,27 +31,27 @@ pub(crate) fn run(args: &VerifyArgs, common: &Common) -> Result<u8, Failure> {
     let path = &args.input;
     let mut reader = open_damaged(path, common)?;
     let n_chunks = reader.header().n_chunks();
-    let mut lost = Vec::new();
+    let (mut lost, mut coarser) = (Vec::new(), Vec::new());
     let mut first: Option<FileError> = None;
     for chunk in 0..n_chunks {
-        if let Err(error) = reader.chunk(chunk).and_then(|read| {
-            let info = reader.header().chunk_signal(chunk);
-            let max_error = reader.header().max_error.unwrap_or_default();
-            let Some(slabs) = read.corrections else { return Ok(()) };
-            let n_slabs = slabs.len();
-            let mut corrections = Corrections::new(&info, slabs, max_error);
-            (0..n_slabs).try_for_each(|slab| {
-                let checked = corrections.slab(slab).map(|_| ());
-                checked.map_err(|error| FileError::Inconsistent(format!("the corrections: {error}")))
-            })
-        }) {
-            if !is_lost(&error) {
-                return Err(unusable(path, &error));
+        let range = reader.header().chunk_range(chunk);
+        let checked = reader.whole_passes(chunk).and_then(|(read, n_passes)| {
+            check_corrections(reader.header(), chunk, read)?;
+            Ok(n_passes)
+        });
+        let error = match checked {
+            Ok(n_passes) if n_passes == reader.header().n_passes() => continue,
+            Ok(_) => {
+                coarser.push([range.start, range.end]);
+                reader.chunk(chunk).err()
             }
-            let range = reader.header().chunk_range(chunk);
-            lost.push([range.start, range.end]);
-            first = first.or(Some(error));
-        }
+            Err(error) if !is_lost(&error) => return Err(unusable(path, &error)),
+            Err(error) => {
+                lost.push([range.start, range.end]);
+                Some(error)
+            }
+        };
+        first = first.or(error);
     }
     // Bytes that nobody reads are damage, too.
     let error = first.or(reader.check_length().err()).map(|error| unusable(path, &error));
@@ -62,6 +64,7 @@ pub(crate) fn run(args: &VerifyArgs, common: &Common) -> Result<u8, Failure> {
         n_chunks,
         error: error.as_ref().map(|failure| failure.sentence().to_owned()),
         lost,
+        coarser,
     };
     if common.json {
         print_json(&report)?;
@@ -74,14 +77,28 @@ pub(crate) fn run(args: &VerifyArgs, common: &Common) -> Result<u8, Failure> {
         }
         return Ok(OK);
     };
-    let n_whole = n_chunks - report.lost.len();
-    if n_whole == 0 {
+    let n_usable = n_chunks - report.lost.len();
+    if n_usable == 0 {
         return Err(error);
     }
+    let what =
+        if report.coarser.is_empty() { "are whole" } else { "are there, some coarser than they were made" };
     say(&format!(
-        "{}; {n_whole} of {n_chunks} networks are whole: asmr decode {} --recover",
+        "{}; {n_usable} of {n_chunks} networks {what}: asmr decode {} --recover",
         error.sentence(),
         quote(path)
     ));
     Ok(USAGE)
+}
+
+/// Whether a chunk's corrections are what an encoder writes.
+fn check_corrections(header: &FileHeader, chunk: usize, read: Chunk) -> Result<(), FileError> {
+    let Some(slabs) = read.corrections else { return Ok(()) };
+    let n_slabs = slabs.len();
+    let info = header.chunk_signal(chunk);
+    let mut corrections = Corrections::new(&info, slabs, header.max_error.unwrap_or_default());
+    (0..n_slabs).try_for_each(|slab| {
+        let checked = corrections.slab(slab).map(|_| ());
+        checked.map_err(|error| FileError::Inconsistent(format!("the corrections: {error}")))
+    })
 }

@@ -108,3 +108,90 @@ fn a_single_network_is_whole_or_lost() {
     folder.asmr("verify missing.asmr").refuses(2, &["cannot read missing.asmr"]);
     assert!(!folder.path("none.png").exists());
 }
+
+fn psnr(folder: &Folder, name: &str) -> f64 {
+    let (whole, other) = (read(&folder.path("p.png")), read(&folder.path(name)));
+    let values = |signal: &asmr::signal::Signal| match signal.samples() {
+        asmr::signal::Samples::U8(values) => values.clone(),
+        other => panic!("{other:?}"),
+    };
+    let (whole, other) = (values(&whole), values(&other));
+    assert_eq!(whole.len(), other.len());
+    let squares: f64 = whole.iter().zip(&other).map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2)).sum();
+    10.0 * (255.0f64.powi(2) * whole.len() as f64 / squares).log10()
+}
+
+/// The beginning of a file in progressive order decodes: coarser, the shorter it is; nothing but `--progressive` and `--recover`
+/// takes it.
+#[test]
+fn a_prefix_of_a_progressive_file_decodes() {
+    let mut n_cases = 0;
+    for (options, n_passes) in
+        [("", 3), ("--chunk 10", 3), ("--chunk 10 --lossless", 4), ("--max-error 3", 4)]
+    {
+        let folder = Folder::new();
+        folder.picture("p.png", 30, 40, RGB);
+        folder
+            .asmr(&format!("encode p.png -o n.asmr --progressive --width 24 --steps 200 --quiet {options}"))
+            .expect(0);
+        folder.asmr("verify n.asmr").expect(0);
+        let info = folder.asmr("info n.asmr --json").expect(0).json();
+        let lengths: Vec<usize> =
+            info["pass_bytes"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap() as usize).collect();
+        assert_eq!(lengths.len(), n_passes, "{info:#}");
+        let text = folder.asmr("info n.asmr").expect(0).stdout;
+        assert!(text.contains(&format!("passes    {n_passes} of ")), "{text}");
+        let bytes = folder.read("n.asmr");
+        assert_eq!(bytes[8], 4, "its version");
+        let body = bytes.len() - lengths.iter().sum::<usize>();
+        folder.asmr("decode n.asmr -o whole.png --quiet").expect(0);
+        let whole = psnr(&folder, "whole.png");
+        let mut last = 0.0;
+        for n in 1..n_passes {
+            // Behind the last of these passes, and short of the next by a byte.
+            let end = body + lengths[..n].iter().sum::<usize>();
+            for end in [end, end + lengths[n] - 1] {
+                folder.write("d.asmr", &bytes[..end]);
+                folder.asmr("decode d.asmr -o none.png").refuses(2, &["d.asmr", "cut off", "--progressive"]);
+                folder.asmr("info d.asmr").refuses(2, &["cut off"]);
+                folder.asmr("eval d.asmr p.png").refuses(2, &["cut off"]);
+                folder.asmr("verify d.asmr").refuses(2, &["cut off", "coarser", "--recover"]);
+                let told = folder.asmr("decode d.asmr -o out.png --progressive --json").expect(0);
+                // A cut in the middle of a pass leaves it to some chunks and not to others.
+                assert_eq!(told.json()["n_passes"], json!(n), "{options}");
+                assert!(
+                    told.stderr.contains(&format!("the first {n} of its {n_passes} passes")),
+                    "{told:#?}"
+                );
+                folder.asmr("decode d.asmr -o recovered.png --recover --quiet").expect(1);
+                assert_eq!(folder.read("out.png"), folder.read("recovered.png"));
+                n_cases += 1;
+            }
+            folder.write("d.asmr", &bytes[..end]);
+            folder.asmr("decode d.asmr -o out.png --progressive --quiet").expect(0);
+            let psnr_db = psnr(&folder, "out.png");
+            assert!(last < psnr_db && psnr_db < whole, "{options}: {last}, {psnr_db}, {whole} dB");
+            last = psnr_db;
+        }
+        assert_eq!(whole.is_infinite(), options.contains("lossless"));
+        // Less than the first passes is nothing to see.
+        folder.write("d.asmr", &bytes[..body + lengths[0] - 1]);
+        folder.asmr("decode d.asmr -o none.png --progressive").refuses(2, &["d.asmr", "cut off"]);
+        // Damage is not for --progressive.
+        let mut damaged = bytes.clone();
+        damaged[body + lengths[0] + 1] ^= 1;
+        folder.write("d.asmr", &damaged);
+        folder.asmr("decode d.asmr -o none.png --progressive").refuses(2, &["d.asmr", "damaged"]);
+        folder.asmr("decode d.asmr -o out.png --recover --quiet").expect(1);
+        assert!(!folder.path("none.png").exists());
+    }
+    assert_eq!(n_cases, 2 * (2 + 2 + 3 + 3));
+    let folder = Folder::new();
+    folder.picture("p.png", 30, 40, RGB);
+    folder.asmr("encode p.png --progressive --weights f32").refuses(2, &["--progressive", "--weights f32"]);
+    folder.asmr("decode p.asmr --progressive --recover").refuses(2, &["--progressive", "--recover"]);
+    // A size holds for the whole file.
+    folder.asmr("encode p.png -o n.asmr --progressive --bytes 2500 --steps 50 --chunk 15 --quiet").expect(0);
+    let n_bytes = folder.read("n.asmr").len();
+    assert!((2200..=2500).contains(&n_bytes), "{n_bytes} bytes");
+}

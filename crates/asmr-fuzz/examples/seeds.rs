@@ -9,7 +9,9 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use asmr::coding::{QuantisedWeights, Step, TensorSteps};
-use asmr::file::{AsmrFile, AsmrReader, AsmrWriter, Encoding, FileHeader, FitRecord, Limits};
+use asmr::file::{
+    AsmrFile, AsmrReader, AsmrWriter, Encoding, FileHeader, FitRecord, Limits, write_progressive,
+};
 use asmr::inference::thumbnail_factors;
 use asmr::metadata::{Audio, AudioContainer, Media, Shape, ShapeField, Video, Volume, VolumeContainer};
 use asmr::network::{Modulator, Network, NetworkConfig};
@@ -192,6 +194,7 @@ fn files(seeds: &Seeds) {
                 network: network.clone(),
                 encoding,
                 max_error: None,
+                refinements: Vec::new(),
                 fit: Some(fit.clone()),
             };
             let mut writer = AsmrWriter::new(Cursor::new(Vec::new()), header.clone()).unwrap();
@@ -200,7 +203,13 @@ fn files(seeds: &Seeds) {
                 let steps = (encoding == Encoding::Coded).then_some(steps);
                 writer.push(&network, steps.as_deref()).unwrap();
             }
-            put(&format!("{name}-{}", encoding.name()), &writer.finish().unwrap().0.into_inner());
+            let bytes = writer.finish().unwrap().0.into_inner();
+            put(&format!("{name}-{}", encoding.name()), &bytes);
+            if encoding == Encoding::Coded && ["sound", "film"].contains(&name) {
+                let mut reader = AsmrReader::open(Cursor::new(bytes), &Limits::default()).unwrap();
+                let ordered = write_progressive(&mut reader, &[2, 1], Cursor::new(Vec::new())).unwrap();
+                put(&format!("{name}-progressive"), &ordered.0.into_inner());
+            }
         }
     }
 }

@@ -3,7 +3,10 @@
 use std::io::Cursor;
 
 use asmr::exact::ExactDecoder;
-use asmr::file::{AsmrFile, AsmrReader, AsmrWriter, Chunk, Encoding, FileError, FileHeader, Limits, MAGIC};
+use asmr::file::{
+    AsmrFile, AsmrReader, AsmrWriter, Chunk, Encoding, FileError, FileHeader, Limits, MAGIC,
+    write_progressive,
+};
 use asmr::inference::{Decoder, Precision, Request};
 use asmr::network::{Network, NetworkConfig};
 use asmr::residual;
@@ -132,6 +135,21 @@ fn check(bytes: &[u8]) -> bool {
     header.validate().expect("a header that was read is valid");
     let chunks: Vec<Option<Chunk>> =
         (0..header.n_chunks()).map(|chunk| damaged.chunk(chunk).map_err(|error| told(&error)).ok()).collect();
+    // Of a file in progressive order the first passes may be whole where others are not.
+    for chunk in 0..header.n_chunks() {
+        match damaged.whole_passes(chunk) {
+            Ok((read, n)) => {
+                assert!(n <= damaged.n_passes_there(chunk) && n <= header.n_passes());
+                assert_eq!(n == header.n_passes(), chunks[chunk].is_some());
+                assert!(chunks[chunk].as_ref().is_none_or(|whole| *whole == read));
+                assert_eq!(read.network.config(), &header.chunk_config(chunk));
+            }
+            Err(error) => {
+                told(&error);
+                assert!(chunks[chunk].is_none(), "only its first passes fail: {error}");
+            }
+        }
+    }
     for (chunk, read) in
         chunks.iter().enumerate().filter_map(|(chunk, read)| Some((chunk, read.as_ref()?))).take(2)
     {
@@ -194,6 +212,13 @@ fn check_written(header: &FileHeader, chunks: &[Chunk]) {
 }
 
 fn written(header: &FileHeader, chunks: &[Chunk]) -> Vec<u8> {
+    if !header.refinements.is_empty() {
+        let unordered = written_in_chunks(&FileHeader { refinements: Vec::new(), ..header.clone() }, chunks);
+        let mut reader =
+            AsmrReader::open(Cursor::new(&unordered[..]), &Limits::default()).expect("our own file");
+        let ordered = write_progressive(&mut reader, &header.refinements, Cursor::new(Vec::new()));
+        return ordered.expect("what was read can be written").0.into_inner();
+    }
     if let [Chunk { network, steps, corrections: None }] = chunks {
         let (network, steps) = (network.clone(), steps.clone());
         let file = AsmrFile { signal: header.signal.clone(), network, steps, fit: header.fit.clone() };
@@ -201,6 +226,10 @@ fn written(header: &FileHeader, chunks: &[Chunk]) -> Vec<u8> {
         assert_eq!(file.n_bytes().expect("as above"), bytes.len() as u64);
         return bytes;
     }
+    written_in_chunks(header, chunks)
+}
+
+fn written_in_chunks(header: &FileHeader, chunks: &[Chunk]) -> Vec<u8> {
     let mut writer =
         AsmrWriter::new(Cursor::new(Vec::new()), header.clone()).expect("what was read can be written");
     for Chunk { network, steps, corrections } in chunks {
@@ -216,9 +245,15 @@ fn header_end(bytes: &[u8]) -> Option<usize> {
     Some(PREFIX + len).filter(|&end| end <= bytes.len())
 }
 
-fn number_of_chunks(json: &[u8]) -> Option<usize> {
+/// Parts that the index lists.
+fn number_of_parts(json: &[u8]) -> Option<usize> {
     let value: serde_json::Value = serde_json::from_slice(json).ok()?;
-    value["chunks"]["n"].as_u64().map(|n| n as usize)
+    let chunks = &value["chunks"];
+    let n_passes = match chunks["refinements"].as_array() {
+        Some(refinements) => 1 + refinements.len() + usize::from(chunks["max_error"].is_u64()),
+        None => 1,
+    };
+    (chunks["n"].as_u64()? as usize).checked_mul(n_passes)
 }
 
 /// The file with right checksums, as far as it can be told where they are.
@@ -236,7 +271,7 @@ fn summed(bytes: &[u8]) -> Vec<u8> {
         }
         return bytes;
     }
-    let Some(n) = number_of_chunks(&bytes[PREFIX..end]).filter(|&n| n <= bytes.len() / ENTRY) else {
+    let Some(n) = number_of_parts(&bytes[PREFIX..end]).filter(|&n| n <= bytes.len() / ENTRY) else {
         return bytes;
     };
     if end + n * ENTRY + 8 > bytes.len() {
@@ -261,11 +296,11 @@ fn set(bytes: &mut [u8], at: usize, sum: u32) {
 
 /// Makes a file of its parts: a byte for the version, the JSON of the header up to a byte of 0, and weights. Lengths,
 /// checksums and the index are added. Weights are repeated, or cut, to what the header's network needs, if that is not
-/// much; coded ones are cut into as many pieces as there are chunks.
+/// much; coded ones are cut into as many pieces as there are parts.
 #[must_use]
 pub fn assembled(bytes: &[u8]) -> Vec<u8> {
     let (&version, rest) = bytes.split_first().unwrap_or((&1, &[]));
-    let version = 1 + version.wrapping_sub(1) % 3;
+    let version = 1 + version.wrapping_sub(1) % 4;
     let end = rest.iter().position(|&byte| byte == 0).unwrap_or(rest.len());
     let (json, weights) = (&rest[..end], rest.get(end + 1..).unwrap_or_default());
     let mut header = json.to_vec();
@@ -287,7 +322,7 @@ pub fn assembled(bytes: &[u8]) -> Vec<u8> {
         file.extend(sum.to_le_bytes());
         return file;
     }
-    let n = number_of_chunks(json).filter(|n| (1..=16).contains(n)).unwrap_or(1);
+    let n = number_of_parts(json).filter(|n| (1..=16).contains(n)).unwrap_or(1);
     let chunks: Vec<Vec<u8>> = if version == 2 {
         vec![weights.iter().chain(&[0; 4]).cycle().take(needed).copied().collect(); n]
     } else {
@@ -334,7 +369,7 @@ pub fn parts(file: &[u8]) -> Result<Vec<u8>, FileError> {
     let json = file[PREFIX..end].trim_ascii_end();
     let weights = match reader.version() {
         1 => &file[end..file.len() - 4],
-        _ => &file[end + reader.header().n_chunks() * ENTRY + 8..],
+        _ => &file[end + reader.header().n_chunks() * reader.header().n_passes() * ENTRY + 8..],
     };
     let weights =
         if reader.header().encoding == Encoding::F32 { &weights[..weights.len().min(512)] } else { weights };

@@ -112,7 +112,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let epoch = Epoch::new(&network, config.batch);
     let mut coded = Vec::new();
     for n_bytes in sizes {
-        let rounded = quantise_to_size(&fitted.network, &signal, config.batch, config.seed, n_bytes as u64)?;
+        let rounded =
+            quantise_to_size(&fitted.network, &signal, config.batch, config.seed, n_bytes as u64, &[])?;
         let db = rounded.map(|rounded| psnr_db(&signal, &network, &rounded.network)).transpose()?;
         coded.push(format!("{n_bytes}:{:.3}", db.unwrap_or(f64::NAN)));
     }

@@ -163,8 +163,9 @@ pub fn quantise(
     job.done(rounded, (before, mse))
 }
 
-/// Rounds a network's weights so that their code ([`QuantisedWeights::encode`]) has at most `n_bytes` bytes, and about that; the
-/// loss is what it is. `None` if nothing is so short. Otherwise as [`quantise`].
+/// Rounds a network's weights so that their code ([`QuantisedWeights::encode`], or with `refinements` all of
+/// [`QuantisedWeights::encode_passes`]) has at most `n_bytes` bytes, and about that; the loss is what it is. `None` if nothing is
+/// so short. Otherwise as [`quantise`].
 ///
 /// # Errors
 /// As [`quantise`].
@@ -177,6 +178,7 @@ pub fn quantise_to_size(
     batch: f64,
     seed: u64,
     n_bytes: u64,
+    refinements: &[u8],
 ) -> Result<Option<Quantised>, FitError> {
     let config = network.config();
     let mut job = Job::new(network, signal, batch, seed);
@@ -191,8 +193,10 @@ pub fn quantise_to_size(
     let mut too_long = f64::NEG_INFINITY;
     for tries in 1.. {
         let rounded = job.round(bits.exp2());
-        let code = QuantisedWeights::nearest(config, rounded.1.clone(), &rounded.0).encode(config);
-        let excess = (code.len() as f64 - n_bytes as f64) * 8.0 / n_params;
+        let weights = QuantisedWeights::nearest(config, rounded.1.clone(), &rounded.0);
+        let passes = if refinements.is_empty() { None } else { weights.encode_passes(config, refinements) };
+        let length: usize = passes.unwrap_or_else(|| vec![weights.encode(config)]).iter().map(Vec::len).sum();
+        let excess = (length as f64 - n_bytes as f64) * 8.0 / n_params;
         if excess <= 0.0 {
             kept = Some((bits, rounded));
         } else {

@@ -26,6 +26,9 @@ pub const MAX_MAGNITUDE: i32 = (1 << 21) - 1;
 /// Bits of [`MAX_MAGNITUDE`].
 const MAX_LENGTH: usize = 21;
 
+/// The most octaves by which passes may refine steps, all together.
+pub const MAX_REFINED_BITS: u8 = 20;
+
 /// The most weights that a byte of code can stand for: shorter codes are filled up with bytes of 0, so that a short file never
 /// asks for much memory.
 pub const MAX_WEIGHTS_PER_BYTE: usize = 32;
@@ -124,6 +127,13 @@ impl TensorSteps {
         if self.rows.is_empty() { self.finest } else { self.graded(row, column) }
     }
 
+    /// Whether there are steps larger than these by so many octaves.
+    fn are_within(&self, octaves: u8) -> bool {
+        let largest = |grades: &[u8]| u32::from(grades.iter().copied().max().unwrap_or(0));
+        let coarsest = u32::from(self.finest.code) + largest(&self.rows) + largest(&self.columns);
+        coarsest + 4 * u32::from(octaves) <= u32::from(u8::MAX)
+    }
+
     fn graded(&self, row: usize, column: usize) -> Step {
         Step { code: self.finest.code.saturating_add(self.rows[row]).saturating_add(self.columns[column]) }
     }
@@ -134,10 +144,7 @@ impl TensorSteps {
         if self.rows.is_empty() && self.columns.is_empty() {
             return true;
         }
-        let largest = |grades: &[u8]| grades.iter().copied().max().unwrap_or(0);
-        let coarsest = self.finest.code.checked_add(largest(&self.rows));
-        shape == [self.rows.len(), self.columns.len()]
-            && coarsest.and_then(|code| code.checked_add(largest(&self.columns))).is_some()
+        shape == [self.rows.len(), self.columns.len()] && self.are_within(0)
     }
 
     /// The step of each weight in the order of a flat array, for tensors whose last dimension is `n_columns`.
@@ -245,6 +252,95 @@ impl QuantisedWeights {
         let mut coded = Self { steps, values: vec![0; config.n_params()] };
         decode_decisions(&bytes[..n], |coder| code(coder, &tensors, &mut coded))?;
         Ok(coded)
+    }
+
+    /// The codes of passes that give these weights one after the other: coarse ones, as [`Self::encode`], and for each of
+    /// `refinements` what makes their steps finer by that many octaves, each weight being rounded to the nearest of its pass.
+    ///
+    /// `None` where a tensor has weights too large, in steps, for the coarse ones to be steps.
+    ///
+    /// # Panics
+    /// As [`Self::encode`]; when the refinements have more than [`MAX_REFINED_BITS`] octaves together.
+    #[must_use]
+    pub fn encode_passes(&self, config: &NetworkConfig, refinements: &[u8]) -> Option<Vec<Vec<u8>>> {
+        let mut left = all_octaves(refinements);
+        let tensors = config.tensors();
+        let finest = self.with_room(&tensors, left)?;
+        let mut before = finest.coarser(left);
+        let mut passes = vec![before.encode(config)];
+        for &bits in refinements {
+            left -= bits;
+            let after = finest.coarser(left);
+            let mut added: Vec<i32> = after
+                .values
+                .iter()
+                .zip(&before.values)
+                .map(|(fine, coarse)| fine - (coarse << bits))
+                .collect();
+            passes.push(encode_decisions(|coder| code_refinement(coder, &tensors, &before, &mut added)));
+            before = after;
+        }
+        Some(passes)
+    }
+
+    /// Decodes the first passes of [`Self::encode_passes`], one or more: of a part of them the weights are coarser.
+    ///
+    /// # Errors
+    /// [`CodingError`] for bytes that nothing is coded as.
+    ///
+    /// # Panics
+    /// When there is no pass, or there are more than the refinements have, or these have more than [`MAX_REFINED_BITS`] octaves.
+    pub fn decode_passes(
+        config: &NetworkConfig,
+        refinements: &[u8],
+        passes: &[impl AsRef<[u8]>],
+    ) -> Result<Self, CodingError> {
+        let (first, others) = passes.split_first().expect("there is a first pass");
+        assert!(others.len() <= refinements.len(), "a refinement for each further pass");
+        all_octaves(refinements);
+        let tensors = config.tensors();
+        let mut weights = Self::decode(config, first.as_ref())?;
+        for (&bits, code) in refinements.iter().zip(others) {
+            let mut added = vec![0; weights.values.len()];
+            decode_decisions(code.as_ref(), |coder| code_refinement(coder, &tensors, &weights, &mut added))?;
+            for (q, added) in weights.values.iter_mut().zip(added) {
+                let finer = (i64::from(*q) << bits) + i64::from(added);
+                let is_small = finer.unsigned_abs() <= MAX_MAGNITUDE.unsigned_abs().into();
+                *q = if is_small { finer as i32 } else { return Err(CodingError) };
+            }
+            for steps in &mut weights.steps {
+                steps.finest.code = steps.finest.code.checked_sub(4 * bits).ok_or(CodingError)?;
+            }
+        }
+        Ok(weights)
+    }
+
+    /// The same weights with steps of which there are some by so many octaves larger.
+    fn with_room(&self, tensors: &[Tensor], octaves: u8) -> Option<Self> {
+        let mut weights = self.clone();
+        for (tensor, steps) in tensors.iter().zip(&mut weights.steps) {
+            while !steps.are_within(octaves) {
+                steps.finest.code = steps.finest.code.checked_sub(4)?;
+                for q in &mut weights.values[tensor.range()] {
+                    *q = Some(*q * 2).filter(|q| q.abs() <= MAX_MAGNITUDE)?;
+                }
+            }
+        }
+        Some(weights)
+    }
+
+    /// The nearest with steps larger by so many octaves; of two equally near the one nearer to 0.
+    fn coarser(&self, octaves: u8) -> Self {
+        let mut weights = self.clone();
+        let half = (1 << octaves) / 2;
+        for q in &mut weights.values {
+            let magnitude = (q.abs() + half - i32::from(octaves > 0)) >> octaves;
+            *q = magnitude * q.signum();
+        }
+        for steps in &mut weights.steps {
+            steps.finest.code += 4 * octaves;
+        }
+        weights
     }
 }
 
@@ -426,13 +522,51 @@ fn code(
     let mut grade_model = NumberModel::new();
     for (tensor, steps) in tensors.iter().zip(&mut weights.steps) {
         code_steps(coder, &mut grade_model, &tensor.shape, steps)?;
-        let (models, finest) = (&mut models[class(tensor.role)], steps.finest.code);
+        let models = &mut models[class(tensor.role)];
         for (q, step) in weights.values[tensor.range()].iter_mut().zip(steps.all(n_columns(tensor))) {
-            let octave = usize::from((step.code - finest) / 4).min(N_OCTAVES - 1);
-            *q = number(coder, &mut models[octave], i64::from(*q))? as i32;
+            *q = number(coder, &mut models[octave(steps, step)], i64::from(*q))? as i32;
         }
     }
     Ok(())
+}
+
+/// Sets of what is learnt about what a pass adds, by the number of bits, at most 2, of the weight so far: a weight of 0 may grow in
+/// both directions, one of 1 is more often a little too large.
+const N_LENGTHS: usize = 3;
+
+/// Codes what a pass adds to weights, in either direction; positive away from 0.
+fn code_refinement(
+    coder: &mut impl Coder,
+    tensors: &[Tensor],
+    weights: &QuantisedWeights,
+    added: &mut [i32],
+) -> Result<(), CodingError> {
+    let mut models: [[[NumberModel<MAX_LENGTH>; N_LENGTHS]; N_OCTAVES]; N_CLASSES] =
+        std::array::from_fn(|_| std::array::from_fn(|_| std::array::from_fn(|_| NumberModel::new())));
+    for (tensor, steps) in tensors.iter().zip(&weights.steps) {
+        let models = &mut models[class(tensor.role)];
+        let values = weights.values[tensor.range()].iter().zip(&mut added[tensor.range()]);
+        for ((&q, added), step) in values.zip(steps.all(n_columns(tensor))) {
+            let models = &mut models[octave(steps, step)];
+            let length = (u32::BITS - q.unsigned_abs().leading_zeros()) as usize;
+            let sign = if q < 0 { -1 } else { 1 };
+            *added = sign
+                * number(coder, &mut models[length.min(N_LENGTHS - 1)], i64::from(sign * *added))? as i32;
+        }
+    }
+    Ok(())
+}
+
+/// Octaves of refinements together.
+fn all_octaves(refinements: &[u8]) -> u8 {
+    let sum: u32 = refinements.iter().map(|&bits| u32::from(bits)).sum();
+    assert!(sum <= u32::from(MAX_REFINED_BITS), "steps have a range");
+    sum as u8
+}
+
+/// Whole octaves of a weight's grades, as far as they are told apart.
+fn octave(steps: &TensorSteps, step: Step) -> usize {
+    usize::from((step.code - steps.finest.code) / 4).min(N_OCTAVES - 1)
 }
 
 /// Codes the steps of a tensor.

@@ -7,8 +7,9 @@
 //! | a file with one network, as one value | [`AsmrFile`] |
 //! | any file, one network at a time | [`AsmrReader`] |
 //! | to write a network for each chunk of a long signal | [`AsmrWriter`] |
+//! | a file whose beginning decodes | [`write_progressive`], [`AsmrReader::whole_passes`] |
 //!
-//! Weights that were quantised are written entropy-coded, as version 3. Of others, pictures and plain arrays with one network
+//! Weights that were quantised are written entropy-coded, as version 3, or in progressive order as version 4. Of others, pictures and plain arrays with one network
 //! are written as version 1, everything else as version 2 ([`FileHeader`]). A file of version 1 is a 24-byte prefix, a JSON header, the weights as little-endian `f32`, and a
 //! checksum:
 //!
@@ -54,6 +55,7 @@
 
 mod fit;
 mod header;
+mod reader;
 mod sequence;
 
 use std::io::{self, Read, Write};
@@ -66,13 +68,16 @@ use crate::signal::{SignalError, SignalInfo};
 use header::Header;
 
 pub use fit::{FitRecord, MAX_FIT_DEPTH};
-pub use sequence::{AsmrReader, AsmrWriter, Chunk, Encoding, FileHeader, MAX_CHUNKS, WrittenChunk};
+pub use reader::{AsmrReader, Chunk};
+pub use sequence::{
+    AsmrWriter, Encoding, FileHeader, MAX_CHUNKS, MAX_REFINEMENTS, WrittenChunk, write_progressive,
+};
 
 /// The first 8 bytes of every `.asmr` file. `A5` shows 7-bit transfers and transcoding, `CR LF LF` shows every
 /// conversion of line ends.
 pub const MAGIC: [u8; 8] = [0xA5, b'A', b'S', b'M', b'R', b'\r', b'\n', b'\n'];
 /// The newest version that this module reads and writes.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 /// The longest header the writer makes, in bytes; also the reader's default limit.
 pub const MAX_HEADER_BYTES: u32 = 1 << 16;
 
@@ -537,7 +542,9 @@ impl<R: Read> Input<'_, R> {
             return Err(FileError::Header("version 0 does not exist".to_owned()));
         }
         if flags != 0 {
-            return Err(FileError::Header(format!("flags are {flags:#06x}; versions 1 to 3 have none")));
+            return Err(FileError::Header(format!(
+                "flags are {flags:#06x}; versions 1 to {VERSION} have none"
+            )));
         }
         if header_len % 8 != 0 {
             return Err(FileError::Header(format!("its length is {header_len}, not a multiple of 8")));

@@ -1,11 +1,15 @@
-//! Version 3 of the file: quantised weights, entropy-coded; damage at every byte.
+//! Versions 3 and 4 of the file: quantised weights, entropy-coded, and in progressive order; damage at every byte.
 
 use std::io::Cursor;
 
 use asmr::coding::{QuantisedWeights, Step, TensorSteps};
-use asmr::file::{AsmrFile, AsmrReader, AsmrWriter, Encoding, FileError, FileHeader, FitRecord, Limits};
+use asmr::file::{
+    AsmrFile, AsmrReader, AsmrWriter, Chunk, Encoding, FileError, FileHeader, FitRecord, Limits,
+    MAX_REFINEMENTS, write_progressive,
+};
 use asmr::network::{Modulator, Network, NetworkConfig};
 use asmr::partition::Partition;
+use asmr::residual;
 use asmr::signal::{ColorType, SampleType, SignalInfo};
 
 fn picture() -> AsmrFile {
@@ -242,4 +246,191 @@ fn damage_of_a_sequence_is_where_it_is() {
         open(&[bytes, &[0]].concat()).unwrap().check_length(),
         Err(FileError::TrailingBytes { .. })
     ));
+}
+
+/// The sequence as a whole file of version 3; with a bound on errors, corrections of made-up residuals.
+fn unordered(max_error: Option<u32>) -> (Vec<u8>, Vec<Chunk>) {
+    let (header, networks) = sequence();
+    let header = FileHeader { max_error, ..header };
+    let mut writer = AsmrWriter::new(Cursor::new(Vec::new()), header.clone()).unwrap();
+    let mut chunks = Vec::new();
+    for (chunk, (network, steps)) in networks.into_iter().enumerate() {
+        let corrections = max_error.map(|bound| {
+            let info = header.chunk_signal(chunk);
+            let residuals: Vec<i64> =
+                (0..info.n_values().unwrap()).map(|i| (i * 7 % 11) as i64 - 5).collect();
+            vec![residual::encode(&info, info.extents[0], &residuals, bound.into())]
+        });
+        writer.push_corrected(&network, Some(&steps), corrections.as_deref()).unwrap();
+        chunks.push(Chunk { network, steps: Some(steps), corrections });
+    }
+    (writer.finish().unwrap().0.into_inner(), chunks)
+}
+
+fn ordered(file: &[u8], refinements: &[u8]) -> Vec<u8> {
+    let mut reader = AsmrReader::open(Cursor::new(file), &Limits::default()).unwrap();
+    write_progressive(&mut reader, refinements, Cursor::new(Vec::new())).unwrap().0.into_inner()
+}
+
+fn opened(bytes: &[u8]) -> AsmrReader<Cursor<&[u8]>> {
+    AsmrReader::open_damaged(Cursor::new(bytes), &Limits::default()).unwrap()
+}
+
+/// Offsets and lengths of the parts, as docs/FORMAT.md has them.
+fn parts(bytes: &[u8], n: usize) -> Vec<(usize, usize)> {
+    let index = 24 + u32::from_le_bytes(bytes[12..16].try_into().unwrap()) as usize;
+    let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()) as usize;
+    let parts: Vec<_> = (0..n).map(|i| (number(index + 24 * i), number(index + 24 * i + 8))).collect();
+    assert_eq!(parts[0].0, index + 24 * n + 8);
+    assert!(parts.windows(2).all(|pair| pair[0].0 + pair[0].1 == pair[1].0));
+    assert_eq!(parts[n - 1].0 + parts[n - 1].1, bytes.len());
+    parts
+}
+
+/// Every weight of a part of the passes is the multiple of the larger step that is nearest to the final weight; all passes
+/// give the final weights.
+#[test]
+fn passes_are_the_nearest_of_coarser_steps() {
+    let (file, chunks) = unordered(None);
+    let mut n_cases = 0;
+    for refinements in [&[2, 2][..], &[1], &[3, 1, 2], &[1; MAX_REFINEMENTS]] {
+        let bytes = ordered(&file, refinements);
+        assert_eq!(bytes[8], 4, "its version");
+        let n_passes = 1 + refinements.len();
+        parts(&bytes, 3 * n_passes);
+        let mut reader = AsmrReader::open(Cursor::new(&bytes), &Limits::default()).unwrap();
+        assert_eq!(
+            (reader.header().n_passes(), reader.header().refinements.as_slice()),
+            (n_passes, refinements)
+        );
+        assert_eq!(reader.pass_bytes().iter().sum::<u64>(), reader.weight_bytes());
+        for (k, expected) in chunks.iter().enumerate() {
+            assert_eq!(&reader.chunk(k).unwrap(), expected);
+            let config = expected.network.config();
+            for n in 1..=n_passes {
+                let coarse = reader.first_passes(k, n).unwrap();
+                let octaves: u8 = refinements[n - 1..].iter().sum();
+                for (t, tensor) in config.tensors().iter().enumerate() {
+                    let (fine, steps) =
+                        (&expected.steps.as_ref().unwrap()[t], &coarse.steps.as_ref().unwrap()[t]);
+                    assert_eq!(steps.finest.code(), fine.finest.code() + 4 * octaves);
+                    assert_eq!((&steps.rows, &steps.columns), (&fine.rows, &fine.columns));
+                    let columns = tensor.shape[tensor.shape.len() - 1];
+                    for (i, at) in tensor.range().enumerate() {
+                        let size = f64::from(steps.step(i / columns, i % columns).size());
+                        let (w, full) = (
+                            f64::from(coarse.network.params()[at]),
+                            f64::from(expected.network.params()[at]),
+                        );
+                        assert_eq!((w / size).fract(), 0.0, "a multiple");
+                        // Exact: steps are powers of two times 4 to 7.
+                        assert!((w - full).abs() <= size / 2.0, "{w} for {full}, steps of {size}");
+                        n_cases += 1;
+                    }
+                }
+            }
+        }
+    }
+    let n_params: usize = chunks.iter().map(|chunk| chunk.network.params().len()).sum();
+    assert_eq!(n_cases, n_params * (3 + 2 + 4 + 1 + MAX_REFINEMENTS));
+}
+
+/// Cut anywhere behind its index, a file gives the passes that lie before the cut, of every chunk.
+#[test]
+fn a_cut_progressive_file_gives_its_first_passes() {
+    for (max_error, n_passes) in [(None, 3), (Some(1), 4)] {
+        let (file, chunks) = unordered(max_error);
+        let bytes = ordered(&file, &[2, 2]);
+        let parts = parts(&bytes, 3 * n_passes);
+        let mut whole = opened(&bytes);
+        let expected: Vec<Vec<Chunk>> =
+            (0..3).map(|k| (1..=n_passes).map(|n| whole.first_passes(k, n).unwrap()).collect()).collect();
+        for (k, all) in expected.iter().enumerate() {
+            assert_eq!(all[n_passes - 1], chunks[k]);
+            let n_corrected = all.iter().filter(|chunk| chunk.corrections.is_some()).count();
+            assert_eq!(n_corrected, usize::from(max_error.is_some()), "corrections are the last pass");
+        }
+        for end in parts[0].0..bytes.len() {
+            let mut reader = opened(&bytes[..end]);
+            assert!(matches!(reader.check_length(), Err(FileError::Truncated { .. })));
+            assert!(AsmrReader::open(Cursor::new(&bytes[..end]), &Limits::default()).is_err());
+            for k in 0..3 {
+                let there = (0..n_passes).filter(|pass| {
+                    let (offset, length) = parts[3 * pass + k];
+                    offset + length <= end
+                });
+                let n = there.count();
+                assert_eq!(reader.n_passes_there(k), n, "cut at byte {end}");
+                match reader.whole_passes(k) {
+                    Ok((chunk, whole)) => assert!(whole == n && chunk == expected[k][n - 1]),
+                    Err(error) => assert!(n == 0 && matches!(error, FileError::Truncated { .. })),
+                }
+                assert_eq!(reader.chunk(k).is_ok(), n == n_passes);
+            }
+        }
+    }
+}
+
+/// Whatever byte behind the index is another one: its chunk has the passes before it, the other chunks have all of theirs.
+#[test]
+fn damage_of_a_progressive_file_is_where_it_is() {
+    let (file, chunks) = unordered(None);
+    let bytes = ordered(&file, &[2, 2]);
+    let parts = parts(&bytes, 9);
+    for at in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x20;
+        let reader = AsmrReader::open_damaged(Cursor::new(&damaged[..]), &Limits::default());
+        assert_eq!(reader.is_ok(), at >= parts[0].0, "byte {at}");
+        let Ok(mut reader) = reader else { continue };
+        let part = parts.iter().rposition(|(offset, _)| *offset <= at).unwrap();
+        for (k, expected) in chunks.iter().enumerate() {
+            let n = if k == part % 3 { part / 3 } else { 3 };
+            match reader.whole_passes(k) {
+                Ok((chunk, whole)) => assert!(whole == n && (n < 3 || chunk == *expected), "byte {at}"),
+                Err(error) => {
+                    assert!(n == 0 && matches!(error, FileError::Damaged { .. }), "byte {at}: {error}")
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn wrong_refinements_are_refused() {
+    let (file, _) = unordered(None);
+    let mut n_cases = 0;
+    for refinements in [&[][..], &[0], &[2, 0], &[21], &[11, 10], &[255, 255], &[1; MAX_REFINEMENTS + 1]] {
+        let mut reader = opened(&file);
+        let result = write_progressive(&mut reader, refinements, Cursor::new(Vec::new()));
+        assert!(matches!(result, Err(FileError::Inconsistent(_))), "{refinements:?}");
+        n_cases += 1;
+    }
+    assert_eq!(n_cases, 7);
+    // Floats have no coarser steps, and chunks of a progressive file are not written one by one.
+    let (network, steps) = quantised(picture().network.config(), 1);
+    let floats = AsmrFile { network: network.clone(), steps: None, ..picture() };
+    let bytes = floats.to_bytes().unwrap();
+    let result = write_progressive(&mut opened(&bytes), &[2], Cursor::new(Vec::new()));
+    assert!(matches!(result, Err(FileError::Inconsistent(_))));
+    let header = FileHeader { refinements: vec![2], ..picture().header() };
+    let mut writer = AsmrWriter::new(Cursor::new(Vec::new()), header).unwrap();
+    assert!(matches!(writer.push(&network, Some(&steps)), Err(FileError::Inconsistent(_))));
+}
+
+/// The largest steps have none above them: the same weights are multiples of smaller ones.
+#[test]
+fn the_largest_steps_have_passes_too() {
+    let config = picture().network.config().clone();
+    let tensors = config.tensors();
+    let steps = vec![TensorSteps::uniform(Step::from_code(255)); tensors.len()];
+    let weights =
+        QuantisedWeights { steps, values: (0..config.n_params()).map(|i| i as i32 % 7 - 3).collect() };
+    let passes = weights.encode_passes(&config, &[4, 3]).unwrap();
+    let back = QuantisedWeights::decode_passes(&config, &[4, 3], &passes).unwrap();
+    assert_eq!(back.weights(&config), weights.weights(&config));
+    assert!(back.steps.iter().all(|steps| steps.finest.code() <= 255 - 28));
+    // Where the numbers would not fit there are none.
+    let values = vec![(1 << 20) + 1; config.n_params()];
+    assert_eq!(QuantisedWeights { values, ..weights }.encode_passes(&config, &[4, 3]), None);
 }

@@ -31,6 +31,7 @@ fn recording() -> (FileHeader, Vec<Network>) {
         network,
         encoding: Encoding::F32,
         max_error: None,
+        refinements: Vec::new(),
         fit: Some(fit),
     };
     let networks: Vec<_> =

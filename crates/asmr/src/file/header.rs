@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::fit::{FitRecord, parse_strict};
+use super::sequence::PROGRESSIVE;
 use super::{Encoding, FileError, FileHeader, MAX_FIT_DEPTH, short};
 use crate::network::NetworkConfig;
 use crate::signal::SignalInfo;
@@ -55,7 +56,7 @@ pub(super) fn write(
         .map_err(|e| FileError::Header(e.to_string()))
 }
 
-/// How versions 2 and 3 store weights.
+/// How versions from 2 on store weights.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Chunks {
@@ -66,9 +67,11 @@ struct Chunks {
     n: usize,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     max_error: Option<u32>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    refinements: Vec<u8>,
 }
 
-/// The header of version 2 or 3 as JSON.
+/// The header of a version from 2 on as JSON.
 pub(super) fn write_chunked(header: &FileHeader) -> Result<Vec<u8>, FileError> {
     #[derive(Serialize)]
     struct Fields<'a> {
@@ -83,13 +86,14 @@ pub(super) fn write_chunked(header: &FileHeader) -> Result<Vec<u8>, FileError> {
         extent: header.chunk_extent,
         n: header.n_chunks(),
         max_error: header.max_error,
+        refinements: header.refinements.clone(),
     };
     let fields =
         Fields { signal: &header.signal, network: &header.network, chunks, fit: header.fit.as_ref() };
     serde_json::to_vec(&fields).map_err(|e| FileError::Header(e.to_string()))
 }
 
-/// Reads a header of a version from 1 to 3. Its parts are well-formed afterwards, not yet validated against each other.
+/// Reads a header of a known version. Its parts are well-formed afterwards, not yet validated against each other.
 pub(super) fn parse(bytes: &[u8], version: u16) -> Result<FileHeader, FileError> {
     let value = parse_strict(bytes, MAX_DEPTH).map_err(|e| FileError::Header(e.to_string()))?;
     let Value::Object(mut fields) = value else {
@@ -100,7 +104,7 @@ pub(super) fn parse(bytes: &[u8], version: u16) -> Result<FileHeader, FileError>
     signal.validate()?;
     let network: NetworkConfig = part(&mut fields, "network")?;
     network.validate()?;
-    let (chunk_extent, encoding, max_error) = if version == 1 {
+    let (chunk_extent, encoding, max_error, refinements) = if version == 1 {
         let weights: Weights = part(&mut fields, "weights")?;
         if weights.encoding != "f32" {
             return Err(FileError::Header(format!(
@@ -115,7 +119,7 @@ pub(super) fn parse(bytes: &[u8], version: u16) -> Result<FileHeader, FileError>
                 network.n_params()
             )));
         }
-        (signal.extents[0], Encoding::F32, None)
+        (signal.extents[0], Encoding::F32, None, Vec::new())
     } else {
         let chunks: Chunks = part(&mut fields, "chunks")?;
         let expected = if version == 2 { Encoding::F32 } else { Encoding::Coded };
@@ -132,7 +136,13 @@ pub(super) fn parse(bytes: &[u8], version: u16) -> Result<FileHeader, FileError>
                 chunks.n, chunks.extent, signal.extents[0]
             )));
         }
-        (chunks.extent, chunks.encoding, chunks.max_error)
+        if chunks.refinements.is_empty() == (version == PROGRESSIVE) {
+            return Err(FileError::Header(format!(
+                "it has {} refinements; version {PROGRESSIVE} has some, and no other has any",
+                chunks.refinements.len()
+            )));
+        }
+        (chunks.extent, chunks.encoding, chunks.max_error, chunks.refinements)
     };
     let fit = match fields.remove("fit") {
         None => None,
@@ -142,7 +152,7 @@ pub(super) fn parse(bytes: &[u8], version: u16) -> Result<FileHeader, FileError>
     if let Some(unknown) = fields.keys().next() {
         return Err(FileError::Header(format!("unknown field '{unknown}'")));
     }
-    let header = FileHeader { signal, chunk_extent, network, encoding, max_error, fit };
+    let header = FileHeader { signal, chunk_extent, network, encoding, max_error, refinements, fit };
     if version == 1 && !header.fits_version_1() {
         return Err(FileError::Header(
             "its signal has a sample type, a value range or metadata that version 1 does not have".to_owned(),

@@ -1,26 +1,27 @@
-//! Versions 2 and 3 of the file: a signal cut along its slowest axis into chunks, a network for each, and an index to find
+//! Versions 2 to 4 of the file: a signal cut along its slowest axis into chunks, a network for each, and an index to find
 //! them by; and readers of all versions that fetch one network at a time.
 //!
 //! ```text
-//! 0      24  prefix, as in version 1 (version 2 or 3)
+//! 0      24  prefix, as in version 1 (version 2, 3 or 4)
 //! 24     H   header: JSON
-//! 24+H   24N index: per chunk its offset (8), its length in bytes (8), CRC-32 of its bytes (4), 0 (4)
+//! 24+H   24N index: per part its offset (8), its length in bytes (8), CRC-32 of its bytes (4), 0 (4)
 //!        4   CRC-32 of the index
 //!        4   0
-//!            chunks, one after the other without gaps
+//!            parts, one after the other without gaps
 //! ```
+//!
+//! In versions 2 and 3 a part is a chunk. Version 4 is in progressive order: the first pass of every chunk, then the second of
+//! every chunk, and so on, so that a file that is cut off decodes from its first passes, with coarser weights.
 
-use std::cmp::Ordering;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::header::{self, Header};
-use super::{
-    AsmrFile, CHECKSUM_LEN, FileError, FitRecord, Input, Limits, MAX_HEADER_BYTES, PREFIX_LEN, check,
-};
-use crate::coding::{QuantisedWeights, TensorSteps};
+use super::header;
+use super::reader::{AsmrReader, Chunk};
+use super::{FileError, FitRecord, Input, MAX_HEADER_BYTES, PREFIX_LEN, check};
+use crate::coding::{MAX_REFINED_BITS, QuantisedWeights, TensorSteps};
 use crate::network::{Network, NetworkConfig};
 use crate::partition::Partition;
 use crate::residual;
@@ -28,6 +29,11 @@ use crate::signal::SignalInfo;
 
 /// The most chunks of a file.
 pub const MAX_CHUNKS: usize = 1 << 20;
+/// The most passes that refine weights.
+pub const MAX_REFINEMENTS: usize = 8;
+/// The version of files in progressive order.
+pub(super) const PROGRESSIVE: u16 = 4;
+
 /// How weights are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -51,7 +57,7 @@ impl Encoding {
 }
 
 /// Bytes of one entry of the index.
-const ENTRY_LEN: u64 = 24;
+pub(super) const ENTRY_LEN: u64 = 24;
 
 /// What a file says before its weights: everything that a reader needs to plan a decode.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,6 +74,9 @@ pub struct FileHeader {
     pub encoding: Encoding,
     /// The most by which a decoded value differs from its original, where corrections ([`crate::residual`]) make sure of it.
     pub max_error: Option<u32>,
+    /// In progressive order, by how many octaves each pass after the first makes the weights' steps finer: 1 to
+    /// [`MAX_REFINEMENTS`] of at least 1, together at most [`MAX_REFINED_BITS`]. Empty for files in the order of chunks.
+    pub refinements: Vec<u8>,
     /// How the networks were fitted, if known.
     pub fit: Option<FitRecord>,
 }
@@ -82,6 +91,7 @@ impl FileHeader {
             network,
             encoding: Encoding::F32,
             max_error: None,
+            refinements: Vec::new(),
             fit,
         }
     }
@@ -90,6 +100,20 @@ impl FileHeader {
     #[must_use]
     pub fn n_chunks(&self) -> usize {
         self.signal.extents[0].div_ceil(self.chunk_extent)
+    }
+
+    /// Parts in which a chunk is stored: 1, or in progressive order its passes, corrections being the last.
+    #[must_use]
+    pub fn n_passes(&self) -> usize {
+        match self.refinements.len() {
+            0 => 1,
+            n => 1 + n + usize::from(self.max_error.is_some()),
+        }
+    }
+
+    /// Parts of the file that the index lists.
+    pub(super) fn n_parts(&self) -> usize {
+        self.n_chunks() * self.n_passes()
     }
 
     /// Samples of the slowest axis in a chunk.
@@ -171,6 +195,19 @@ impl FileHeader {
                 "corrections are for whole numbers, and for files whose weights are coded".to_owned(),
             ));
         }
+        let octaves: u32 = self.refinements.iter().map(|&bits| u32::from(bits)).sum();
+        if self.refinements.len() > MAX_REFINEMENTS
+            || self.refinements.contains(&0)
+            || octaves > u32::from(MAX_REFINED_BITS)
+            || (octaves > 0 && self.encoding != Encoding::Coded)
+        {
+            return Err(FileError::Inconsistent(format!(
+                "progressive order has 1 to {MAX_REFINEMENTS} refinements of coded weights, each of 1 octave or more and all of \
+                 {MAX_REFINED_BITS} or less, and these are {:?} of '{}'",
+                self.refinements,
+                self.encoding.name()
+            )));
+        }
         self.fit.as_ref().map_or(Ok(()), FitRecord::validate)
     }
 
@@ -188,16 +225,17 @@ impl FileHeader {
     fn chunked_version(&self) -> u16 {
         match self.encoding {
             Encoding::F32 => 2,
-            Encoding::Coded => 3,
+            Encoding::Coded if self.refinements.is_empty() => 3,
+            Encoding::Coded => PROGRESSIVE,
         }
     }
 
-    /// Bytes of a file of version 2 or 3 before its chunks.
+    /// Bytes of a file of a version from 2 on before its chunks.
     ///
     /// # Errors
     /// As [`AsmrWriter::new`], but for [`FileError::Io`].
     pub fn n_bytes(&self) -> Result<u64, FileError> {
-        Ok(PREFIX_LEN as u64 + self.to_bytes()?.len() as u64 + index_len(self.n_chunks()))
+        Ok(PREFIX_LEN as u64 + self.to_bytes()?.len() as u64 + index_len(self.n_parts()))
     }
 
     /// The JSON, padded to a multiple of 8 bytes.
@@ -215,12 +253,12 @@ impl FileHeader {
     }
 }
 
-/// One chunk's place.
+/// One part's place.
 #[derive(Clone, Copy, Debug, Default)]
-struct Entry {
-    offset: u64,
-    n_bytes: u64,
-    checksum: u32,
+pub(super) struct Entry {
+    pub(super) offset: u64,
+    pub(super) n_bytes: u64,
+    pub(super) checksum: u32,
 }
 
 /// A chunk that was written: what [`AsmrWriter::resume`] needs to know of it.
@@ -232,7 +270,8 @@ pub struct WrittenChunk {
     pub checksum: u32,
 }
 
-/// Writes a file of version 2 or 3, chunk after chunk, with the memory of one.
+/// Writes a file of version 2 or 3, chunk after chunk, with the memory of one. ([`write_progressive`] makes files of version 4 of
+/// those.)
 ///
 /// The index is written last, over the place kept for it: a file that was not finished has an index of zeros, which no
 /// reader takes.
@@ -255,7 +294,7 @@ impl<W: Write + Seek> AsmrWriter<W> {
         writer.write_all(&super::prefix(header.chunked_version(), &bytes))?;
         writer.write_all(&bytes)?;
         let index_at = PREFIX_LEN as u64 + bytes.len() as u64;
-        let index_len = index_len(header.n_chunks());
+        let index_len = index_len(header.n_parts());
         std::io::copy(&mut std::io::repeat(0).take(index_len), &mut writer)?;
         Ok(Self { writer, header, index_at, entries: Vec::new() })
     }
@@ -294,6 +333,11 @@ impl<W: Write + Seek> AsmrWriter<W> {
         corrections: Option<&[Vec<u8>]>,
     ) -> Result<(), FileError> {
         let chunk = self.entries.len();
+        if !self.header.refinements.is_empty() {
+            return Err(FileError::Inconsistent(
+                "in progressive order chunks are not written one by one".to_owned(),
+            ));
+        }
         if chunk >= self.header.n_chunks() || *network.config() != self.header.chunk_config(chunk) {
             return Err(FileError::Inconsistent(format!(
                 "network {chunk} is not one of the {} that were announced",
@@ -305,10 +349,7 @@ impl<W: Write + Seek> AsmrWriter<W> {
                 "chunk {chunk} has the wrong number of corrected slabs"
             )));
         }
-        let offset = self.entries.last().map_or_else(
-            || self.index_at + index_len(self.header.n_chunks()),
-            |last| last.offset + last.n_bytes,
-        );
+        let offset = self.end();
         let (mut checksum, mut n_bytes) = (crc32fast::Hasher::new(), 0);
         let mut write = |piece: &[u8]| {
             checksum.update(piece);
@@ -318,15 +359,10 @@ impl<W: Write + Seek> AsmrWriter<W> {
         match (self.header.encoding, steps) {
             (Encoding::F32, None) => super::write_weights(network.params(), &mut write)?,
             (Encoding::Coded, Some(steps)) => {
-                let code = coded(network, steps)?;
-                if let Some(slabs) = corrections {
-                    for bytes in std::iter::once(&code).chain(slabs) {
-                        write(&(bytes.len() as u32).to_le_bytes())?;
-                    }
-                }
-                write(&code)?;
-                for slab in corrections.unwrap_or_default() {
-                    write(slab)?;
+                let code = multiples(network, steps)?.encode(network.config());
+                match corrections {
+                    None => write(&code)?,
+                    Some(slabs) => write(&joined(std::iter::once(&code).chain(slabs)))?,
                 }
             }
             (encoding, _) => {
@@ -338,6 +374,21 @@ impl<W: Write + Seek> AsmrWriter<W> {
             }
         }
         self.entries.push(Entry { offset, n_bytes, checksum: checksum.finalize() });
+        Ok(())
+    }
+
+    /// Where the next part goes.
+    fn end(&self) -> u64 {
+        let first = self.index_at + index_len(self.header.n_parts());
+        self.entries.last().map_or(first, |last| last.offset + last.n_bytes)
+    }
+
+    /// Appends a part of a file in progressive order.
+    fn append(&mut self, bytes: &[u8]) -> Result<(), FileError> {
+        let entry =
+            Entry { offset: self.end(), n_bytes: bytes.len() as u64, checksum: crc32fast::hash(bytes) };
+        self.writer.write_all(bytes)?;
+        self.entries.push(entry);
         Ok(())
     }
 
@@ -362,10 +413,10 @@ impl<W: Write + Seek> AsmrWriter<W> {
     /// # Errors
     /// [`FileError::Inconsistent`] when chunks are missing; [`FileError::Io`].
     pub fn finish(mut self) -> Result<(W, u64), FileError> {
-        if self.entries.len() != self.header.n_chunks() {
+        if self.entries.len() != self.header.n_parts() {
             return Err(FileError::Inconsistent(format!(
                 "{} of {} chunks were written",
-                self.entries.len(),
+                self.entries.len() / self.header.n_passes(),
                 self.header.n_chunks()
             )));
         }
@@ -377,7 +428,7 @@ impl<W: Write + Seek> AsmrWriter<W> {
             index.extend_from_slice(&[0; 4]);
         }
         index.extend_from_slice(&crc32fast::hash(&index).to_le_bytes());
-        let end = self.entries.last().map_or(0, |last| last.offset + last.n_bytes);
+        let end = self.end();
         self.writer.seek(SeekFrom::Start(self.index_at))?;
         self.writer.write_all(&index)?;
         self.writer.seek(SeekFrom::Start(end))?;
@@ -443,288 +494,64 @@ impl<W: Read + Write + Seek> AsmrWriter<W> {
         let config = self.header.chunk_config(chunk);
         let weights = input.encoded(self.header.encoding, &config, entry.n_bytes, end)?;
         check("chunk", entry.checksum, input.checksum.finalize())?;
-        let last = self.entries[self.entries.len() - 1];
-        self.writer.seek(SeekFrom::Start(last.offset + last.n_bytes))?;
+        self.writer.seek(SeekFrom::Start(self.end()))?;
         weights.into_chunk(config, self.header.n_slabs(chunk))
     }
 }
 
-/// What a file holds of a chunk.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Chunk {
-    /// Its network.
-    pub network: Network,
-    /// The quantisation steps of its tensors, where weights are coded.
-    pub steps: Option<Vec<TensorSteps>>,
-    /// Where a bound on errors is kept, the code of each slab of corrections ([`residual::decode`]).
-    pub corrections: Option<Vec<Vec<u8>>>,
+/// Writes what a file with coded weights holds as a file in progressive order, with `refinements` as in
+/// [`FileHeader::refinements`]. Takes the memory of one chunk, and reads each as often as there are passes. Gives the writer and the file's length in bytes.
+///
+/// # Errors
+/// [`FileError`] as [`AsmrReader::chunk`] and [`AsmrWriter::new`]; [`FileError::Inconsistent`] for weights that are not coded, and
+/// for those that are too many steps for coarser ones to be steps.
+pub fn write_progressive<R: Read + Seek, W: Write + Seek>(
+    reader: &mut AsmrReader<R>,
+    refinements: &[u8],
+    writer: W,
+) -> Result<(W, u64), FileError> {
+    let header = FileHeader { refinements: refinements.to_vec(), ..reader.header().clone() };
+    if refinements.is_empty() {
+        return Err(FileError::Inconsistent("progressive order needs refinements".to_owned()));
+    }
+    let (n_chunks, n_passes) = (header.n_chunks(), header.n_passes());
+    let mut writer = AsmrWriter::new(writer, header)?;
+    for pass in 0..n_passes {
+        for chunk in 0..n_chunks {
+            let Chunk { network, steps, corrections } = reader.chunk(chunk)?;
+            if pass > refinements.len() {
+                writer.append(&joined(&corrections.unwrap_or_default()))?;
+                continue;
+            }
+            let weights = multiples(&network, &steps.unwrap_or_default())?;
+            let passes = weights.encode_passes(network.config(), refinements).ok_or_else(|| {
+                FileError::Inconsistent("weights have too many steps to have coarser ones".to_owned())
+            })?;
+            writer.append(&passes[pass])?;
+        }
+    }
+    writer.finish()
 }
 
-/// The code of weights that are multiples of their steps.
-fn coded(network: &Network, steps: &[TensorSteps]) -> Result<Vec<u8>, FileError> {
+/// Weights that are multiples of their steps.
+fn multiples(network: &Network, steps: &[TensorSteps]) -> Result<QuantisedWeights, FileError> {
     let config = network.config();
     let tensors = config.tensors();
     if steps.len() != tensors.len() || !steps.iter().zip(&tensors).all(|(s, t)| s.fit(&t.shape)) {
         return Err(FileError::Inconsistent("the quantisation steps do not fit the tensors".to_owned()));
     }
-    QuantisedWeights::exact(config, steps.to_vec(), network.params())
-        .map(|weights| weights.encode(config))
-        .ok_or_else(|| {
-            FileError::Inconsistent("a weight is no multiple of its tensor's quantisation step".to_owned())
-        })
+    QuantisedWeights::exact(config, steps.to_vec(), network.params()).ok_or_else(|| {
+        FileError::Inconsistent("a weight is no multiple of its tensor's quantisation step".to_owned())
+    })
 }
 
-/// A chunk's bytes, read and not yet checked.
-enum Stored {
-    Floats(Vec<f32>),
-    Code(Vec<u8>),
-}
-
-impl Stored {
-    /// What they are, once their checksum is known to be right.
-    fn into_chunk(self, config: NetworkConfig, n_slabs: Option<usize>) -> Result<Chunk, FileError> {
-        let bytes = match self {
-            Self::Floats(params) => {
-                return Ok(Chunk { network: Network::new(config, params)?, steps: None, corrections: None });
-            }
-            Self::Code(bytes) => bytes,
-        };
-        let (code, corrections) = match n_slabs {
-            None => (&bytes[..], None),
-            Some(n_slabs) => {
-                let invalid =
-                    || FileError::Inconsistent("the lengths of a chunk's parts are wrong".to_owned());
-                let (lengths, mut rest) =
-                    bytes.split_at_checked(4usize.saturating_mul(1 + n_slabs)).ok_or_else(invalid)?;
-                let mut parts = Vec::with_capacity(1 + n_slabs);
-                for &length in lengths.as_chunks().0 {
-                    let length = u32::from_le_bytes(length) as usize;
-                    let (part, after) = rest.split_at_checked(length).ok_or_else(invalid)?;
-                    parts.push(part);
-                    rest = after;
-                }
-                if !rest.is_empty() {
-                    return Err(invalid());
-                }
-                (parts[0], Some(parts[1..].iter().map(|slab| slab.to_vec()).collect()))
-            }
-        };
-        // The decoder's own memory, asked for in a way that can be refused.
-        let n_bytes = config.n_params() as u64 * 8;
-        Vec::<u64>::new().try_reserve_exact(config.n_params()).map_err(|_| FileError::Memory { n_bytes })?;
-        let weights = QuantisedWeights::decode(&config, code)
-            .map_err(|error| FileError::Inconsistent(error.to_string()))?;
-        let network = Network::new(config.clone(), weights.weights(&config))?;
-        Ok(Chunk { network, steps: Some(weights.steps), corrections })
-    }
-}
-
-impl<R: Read> Input<'_, R> {
-    /// A chunk's bytes, which are known to be there.
-    fn encoded(
-        &mut self,
-        encoding: Encoding,
-        config: &NetworkConfig,
-        n_bytes: u64,
-        expected: u64,
-    ) -> Result<Stored, FileError> {
-        if encoding == Encoding::F32 {
-            return Ok(Stored::Floats(self.weights(config.n_params(), n_bytes, expected, true)?));
-        }
-        let mut bytes = Vec::new();
-        bytes
-            .try_reserve_exact(usize::try_from(n_bytes).unwrap_or(usize::MAX))
-            .map_err(|_| FileError::Memory { n_bytes })?;
-        self.in_pieces(n_bytes, expected, |piece| {
-            bytes.extend_from_slice(piece);
-            Ok(())
-        })?;
-        Ok(Stored::Code(bytes))
-    }
+/// Byte strings together: their lengths, then they.
+fn joined<'a>(parts: impl IntoIterator<Item = &'a Vec<u8>> + Clone) -> Vec<u8> {
+    let lengths = parts.clone().into_iter().flat_map(|part| (part.len() as u32).to_le_bytes());
+    lengths.chain(parts.into_iter().flatten().copied()).collect()
 }
 
 /// Bytes of the index and what follows it.
-fn index_len(n_chunks: usize) -> u64 {
-    n_chunks as u64 * ENTRY_LEN + 8
-}
-
-/// Reads a file of any version: the header at once, then the networks that are asked for.
-#[derive(Debug)]
-pub struct AsmrReader<R> {
-    reader: R,
-    version: u16,
-    header: FileHeader,
-    entries: Vec<Entry>,
-    n_bytes: u64,
-}
-
-impl<R: Read + Seek> AsmrReader<R> {
-    /// Reads the header and the index, from the reader's beginning, and checks that the length is right. The weights'
-    /// checksums are checked when they are read.
-    ///
-    /// # Errors
-    /// [`FileError`] for everything that is not the beginning of one valid file within the limits.
-    pub fn open(reader: R, limits: &Limits) -> Result<Self, FileError> {
-        let reader = Self::open_damaged(reader, limits)?;
-        reader.check_length()?;
-        Ok(reader)
-    }
-
-    /// Like [`Self::open`], but takes a file that is cut off behind its index or has other bytes after its end: networks of
-    /// chunks that are whole can be read, the others are errors.
-    ///
-    /// # Errors
-    /// [`FileError`] for a file whose header or index is not whole, or not within the limits.
-    pub fn open_damaged(mut reader: R, limits: &Limits) -> Result<Self, FileError> {
-        let n_bytes = reader.seek(SeekFrom::End(0))?;
-        reader.seek(SeekFrom::Start(0))?;
-        let mut input = Input { reader: &mut reader, position: 0, checksum: crc32fast::Hasher::new() };
-        let prefix = input.prefix()?;
-        let Header { header, version } = input.header(&prefix, Some(n_bytes), limits)?;
-        let body = PREFIX_LEN as u64 + u64::from(prefix.header_len);
-        if version == 1 {
-            let weights = header::weight_bytes(&header.network);
-            let entries = vec![Entry { offset: body, n_bytes: weights, checksum: 0 }];
-            return Ok(Self { reader, version, header, entries, n_bytes });
-        }
-        let n_chunks = header.n_chunks();
-        let first = body + index_len(n_chunks);
-        if n_bytes < first {
-            return Err(FileError::Truncated { actual: n_bytes, expected: first });
-        }
-        let mut index = Vec::new();
-        input.in_pieces(index_len(n_chunks), first, |piece| {
-            index.extend_from_slice(piece);
-            Ok(())
-        })?;
-        let (table, rest) = index.split_at(n_chunks * ENTRY_LEN as usize);
-        let u32_at =
-            |bytes: &[u8], i: usize| u32::from_le_bytes([bytes[i], bytes[i + 1], bytes[i + 2], bytes[i + 3]]);
-        check("index", u32_at(rest, 0), crc32fast::hash(table))?;
-        let mut entries = Vec::with_capacity(n_chunks);
-        let mut offset = first;
-        for (chunk, bytes) in table.chunks_exact(ENTRY_LEN as usize).enumerate() {
-            let u64_at = |i: usize| u64::from(u32_at(bytes, i)) | u64::from(u32_at(bytes, i + 4)) << 32;
-            let entry = Entry { offset: u64_at(0), n_bytes: u64_at(8), checksum: u32_at(bytes, 16) };
-            let expected = match header.encoding {
-                Encoding::F32 => header::weight_bytes(&header.chunk_config(chunk)),
-                // Of any length, within the file.
-                Encoding::Coded => entry.n_bytes,
-            };
-            let end = offset.checked_add(expected);
-            let (true, Some(end)) =
-                (entry.offset == offset && entry.n_bytes == expected && u32_at(bytes, 20) == 0, end)
-            else {
-                return Err(FileError::Inconsistent(format!(
-                    "the index has chunk {chunk} at byte {} with {} bytes; it should be at {offset} with {expected}",
-                    entry.offset, entry.n_bytes
-                )));
-            };
-            offset = end;
-            entries.push(entry);
-        }
-        if u32_at(rest, 4) != 0 {
-            return Err(FileError::Inconsistent("the 4 bytes after the index are not 0".to_owned()));
-        }
-        Ok(Self { reader, version, header, entries, n_bytes })
-    }
-
-    /// Whether the file is as long as its header and index say.
-    ///
-    /// # Errors
-    /// [`FileError::Truncated`] or [`FileError::TrailingBytes`].
-    pub fn check_length(&self) -> Result<(), FileError> {
-        let last = self.entries[self.entries.len() - 1];
-        let checksum = if self.version == 1 { CHECKSUM_LEN } else { 0 };
-        let (actual, expected) = (self.n_bytes, last.offset + last.n_bytes + checksum);
-        match actual.cmp(&expected) {
-            Ordering::Less => Err(FileError::Truncated { actual, expected }),
-            Ordering::Greater => Err(FileError::TrailingBytes { expected }),
-            Ordering::Equal => Ok(()),
-        }
-    }
-
-    /// What the file says before its weights.
-    #[must_use]
-    pub fn header(&self) -> &FileHeader {
-        &self.header
-    }
-
-    /// The file's version.
-    #[must_use]
-    pub fn version(&self) -> u16 {
-        self.version
-    }
-
-    /// The file's length in bytes.
-    #[must_use]
-    pub fn n_bytes(&self) -> u64 {
-        self.n_bytes
-    }
-
-    /// Reads and checks one chunk's network.
-    ///
-    /// # Errors
-    /// [`FileError::Damaged`], [`FileError::Truncated`], [`FileError::Network`], [`FileError::Inconsistent`],
-    /// [`FileError::Memory`] or [`FileError::Io`].
-    ///
-    /// # Panics
-    /// When there is no such chunk.
-    pub fn network(&mut self, chunk: usize) -> Result<Network, FileError> {
-        Ok(self.chunk(chunk)?.network)
-    }
-
-    /// Reads and checks one chunk.
-    ///
-    /// # Errors
-    /// As [`Self::network`].
-    ///
-    /// # Panics
-    /// When there is no such chunk.
-    pub fn chunk(&mut self, chunk: usize) -> Result<Chunk, FileError> {
-        let entry = self.entries[chunk];
-        let end = entry.offset + entry.n_bytes;
-        if end > self.n_bytes {
-            return Err(FileError::Truncated { actual: self.n_bytes, expected: end });
-        }
-        // Version 1 has one checksum, of everything before it.
-        let start = if self.version == 1 { 0 } else { entry.offset };
-        self.reader.seek(SeekFrom::Start(start))?;
-        let mut input =
-            Input { reader: &mut self.reader, position: start, checksum: crc32fast::Hasher::new() };
-        input.in_pieces(entry.offset - start, self.n_bytes, |_| Ok(()))?;
-        let config = self.header.chunk_config(chunk);
-        let weights = input.encoded(self.header.encoding, &config, entry.n_bytes, self.n_bytes)?;
-        let computed = input.checksum.clone().finalize();
-        if self.version == 1 {
-            let mut stored = [0; CHECKSUM_LEN as usize];
-            input.fill(&mut stored, end + CHECKSUM_LEN)?;
-            check("contents", u32::from_le_bytes(stored), computed)?;
-        } else {
-            check("chunk", entry.checksum, computed)?;
-        }
-        weights.into_chunk(config, self.header.n_slabs(chunk))
-    }
-
-    /// Bytes of all chunks' weights, and corrections.
-    #[must_use]
-    pub fn weight_bytes(&self) -> u64 {
-        self.entries.iter().map(|entry| entry.n_bytes).sum()
-    }
-
-    /// The whole content of a file with one network.
-    ///
-    /// # Errors
-    /// As [`Self::network`]; [`FileError::Sequence`] for a file with several, [`FileError::Corrections`] for one with corrections.
-    pub fn into_file(mut self) -> Result<AsmrFile, FileError> {
-        let n_chunks = self.header.n_chunks();
-        if n_chunks > 1 {
-            return Err(FileError::Sequence { n_chunks });
-        }
-        if self.header.max_error.is_some() {
-            return Err(FileError::Corrections);
-        }
-        let Chunk { network, steps, .. } = self.chunk(0)?;
-        Ok(AsmrFile { signal: self.header.signal, network, steps, fit: self.header.fit })
-    }
+pub(super) fn index_len(n_parts: usize) -> u64 {
+    n_parts as u64 * ENTRY_LEN + 8
 }
