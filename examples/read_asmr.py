@@ -60,8 +60,9 @@ def read(path, first_only=False):
     check(chunks["encoding"] == ("f32" if version == 2 else "coded"), "the encoding is not the version's")
     check(chunks["n"] == -(-header["signal"]["extents"][0] // chunks["extent"]), "the number of chunks is wrong")
     refinements = chunks.get("refinements", [])
-    check((version == 4) == bool(refinements), "the refinements are not the version's")
-    n_passes = 1 if version < 4 else 1 + len(refinements) + ("max_error" in chunks)
+    corrects_floats = "max_error" in chunks and header["signal"]["sample_type"][0] == "f"
+    check((version == 4) == (bool(refinements) or corrects_floats), "what the file has is not the version's")
+    n_passes = 1 + len(refinements) + ("max_error" in chunks) if refinements else 1
     n_parts = chunks["n"] * n_passes
     index = data[at : at + 24 * n_parts]
     check(len(data) >= at + len(index) + 8 and len(index) == 24 * n_parts, "the file is cut off")
@@ -74,12 +75,12 @@ def read(path, first_only=False):
         if version == 2:
             check(n_bytes == 4 * n_params, "a chunk has the wrong length")
             weights.append(np.frombuffer(code, "<f4"))
-        elif version == 3:
+        elif not refinements:
             weights.append(decode_chunk(code, header, len(weights)))
         parts.append(code)
         end = offset + n_bytes
     check(end == len(data), "more bytes follow the last part")
-    if version == 4:
+    if refinements:
         passes = [parts[k :: chunks["n"]] for k in range(chunks["n"])]
         weights = [decode_passes(codes[:1] if first_only else codes, header, k) for k, codes in enumerate(passes)]
     return header, weights
@@ -150,9 +151,9 @@ def slabs(extents, channels):
 
 def decode_chunk(code, header, k):
     """The weights, or weights and corrections."""
-    bound = header["chunks"].get("max_error")
-    if bound is None:
+    if "max_error" not in header["chunks"]:
         return decode_weights(code, header["network"])[0]
+    bound = whole_bound(header)
     extents, channels = chunk_extents(header, k), header["signal"]["channels"]
     weights, *codes = separate(code, 1 + len(slabs(extents, channels)))
     return decode_weights(weights, header["network"])[0], decode_slabs(codes, extents, channels, bound)
@@ -168,7 +169,12 @@ def decode_passes(codes, header, k):
         return weights
     extents, channels = chunk_extents(header, k), header["signal"]["channels"]
     codes = separate(codes[-1], len(slabs(extents, channels)))
-    return weights, decode_slabs(codes, extents, channels, header["chunks"]["max_error"])
+    return weights, decode_slabs(codes, extents, channels, whole_bound(header))
+
+
+def whole_bound(header):
+    """The bound of coded corrections, which of floats are multiples of a unit."""
+    return 0 if header["signal"]["sample_type"][0] == "f" else header["chunks"]["max_error"]
 
 
 def separate(code, n):
@@ -357,6 +363,20 @@ def restore(values, signal):
     return np.clip(np.rint(values), np.iinfo(kind).min, np.iinfo(kind).max).astype(kind)
 
 
+def correct(values, corrections, header):
+    """Exact values of the network's scale as stored ones, corrected."""
+    signal = header["signal"]
+    kind, value_range = TYPES[signal["sample_type"]], signal.get("value_range")
+    if kind[-2] != "f":
+        limits = np.iinfo(kind)
+        corrected = np.array(restore(values, signal).astype(np.int64) + corrections, dtype=np.int64)
+        return np.clip(corrected, limits.min, limits.max).astype(kind)
+    unit = 2.0 * header["chunks"]["max_error"] * (1023.0 / 1024.0)
+    low, high = value_range or (-np.inf, np.inf)
+    values = low + np.clip(values, 0, 1) * (high - low) if value_range else values
+    return np.clip(values + corrections.astype(np.float64) * unit, low, high).astype(kind)
+
+
 def main(arguments):
     paths = [a for a in arguments if a not in ("--raw", "--first")]
     if len(paths) != 2:
@@ -367,11 +387,7 @@ def main(arguments):
         flat, corrections = flat if isinstance(flat, tuple) else (flat, None)
         values = evaluate(header["network"], flat, chunk_extents(header, k))
         if not raw:
-            values = restore(values, signal)
-        if corrections is not None and not raw:
-            kind = np.iinfo(values.dtype)
-            corrected = np.array(values.astype(np.int64) + corrections, dtype=np.int64)
-            values = np.clip(corrected, kind.min, kind.max).astype(values.dtype)
+            values = restore(values, signal) if corrections is None else correct(values, corrections, header)
         parts.append(values)
     np.save(paths[1], np.concatenate(parts))
 

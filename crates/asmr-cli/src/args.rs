@@ -24,13 +24,12 @@ use crate::files::{has_extension, is_picture_name};
 use crate::report::{print, quote};
 use crate::values::{
     Bases, Distances, Extents, FrameBounds, Ranges, bases, batch, bpp, bytes, factor, frames, loss, mac,
-    omega_0, psnr, rate, region, sample_type, seam_weight, seconds, seed, shape, spacing, steps, time, whole,
+    max_error, omega_0, psnr, rate, region, sample_type, seam_weight, seconds, seed, shape, spacing, steps,
+    time, whole,
 };
 
 /// The most threads that can be asked for.
 const MAX_THREADS: u64 = 1024;
-/// The largest bound on errors that can be asked for.
-const MAX_MAX_ERROR: u64 = 1 << 31;
 /// The most repetitions of a timing.
 const MAX_REPS: u64 = 100_000;
 
@@ -215,11 +214,11 @@ pub(crate) struct EncodeArgs {
     /// --time or --weights f32, and for signals of more than 2^21 samples, that network's fit stops as soon as it does. Missing it gives exit code 1
     #[arg(long, value_name = "DB", allow_hyphen_values = true, value_parser = psnr)]
     pub(crate) psnr: Option<f64>,
-    /// The most by which a decoded value may differ from its original, in the signal's own units (whole numbers only): what the
-    /// network is off by more is corrected, in a part of the file that grows as this falls; a narrow network by default
-    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = whole(0..=MAX_MAX_ERROR))]
-    pub(crate) max_error: Option<usize>,
-    /// Get every value back as it was: --max-error 0
+    /// The most by which a decoded value may differ from its original, in the signal's own units (a whole number for whole numbers):
+    /// what the network is off by more is corrected, in a part of the file that grows as this falls; a narrow network by default
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = max_error)]
+    pub(crate) max_error: Option<f64>,
+    /// Get every value back as it was (whole numbers only): --max-error 0
     #[arg(long, conflicts_with = "max_error")]
     pub(crate) lossless: bool,
     /// Write in progressive order: a file that is cut off decodes from what there is of it, with coarser weights (see decode

@@ -3,8 +3,8 @@
 use asmr::coding::CodingError;
 use asmr::exact::ExactDecoder;
 use asmr::network::Network;
-use asmr::residual::{self, slab_slices};
-use asmr::signal::{Samples, SignalInfo};
+use asmr::residual::{self, MaxError, slab_slices};
+use asmr::signal::{SampleType, Samples, SignalInfo};
 use asmr::walk::Region;
 
 use crate::error::Failure;
@@ -13,7 +13,7 @@ use crate::error::Failure;
 pub(crate) fn make(
     network: &Network,
     info: &SignalInfo,
-    max_error: u32,
+    max_error: MaxError,
     mut original: impl FnMut(usize) -> Result<Samples, Failure>,
 ) -> Result<Vec<Vec<u8>>, Failure> {
     let decoder = ExactDecoder::new(network);
@@ -21,27 +21,79 @@ pub(crate) fn make(
     let mut slabs = Vec::new();
     for start in (0..info.extents[0]).step_by(step) {
         let n_slices = step.min(info.extents[0] - start);
-        let wanted = original(n_slices)?.whole_numbers();
-        let wanted =
-            wanted.ok_or_else(|| Failure::usage("only whole numbers can be corrected".to_owned()))?;
-        let given = decoder.whole_numbers(info, start..start + n_slices);
-        let residuals: Vec<i64> = wanted.iter().zip(&given).map(|(a, b)| a - b).collect();
-        slabs.push(residual::encode(info, n_slices, &residuals, u64::from(max_error)));
+        let (wanted, slices) = (original(n_slices)?, start..start + n_slices);
+        let residuals: Vec<i64> = match wanted.whole_numbers() {
+            Some(wanted) => {
+                let given = decoder.whole_numbers(info, slices);
+                wanted.iter().zip(&given).map(|(a, b)| a - b).collect()
+            }
+            None => float_residuals(&wanted, &decoder.values(info, slices), info, max_error)?,
+        };
+        slabs.push(residual::encode(info, n_slices, &residuals, max_error.coded()));
     }
     Ok(slabs)
+}
+
+/// Multiples of the unit that bring given values to within the bound of the wanted ones.
+fn float_residuals(
+    wanted: &Samples,
+    given: &[f64],
+    info: &SignalInfo,
+    max_error: MaxError,
+) -> Result<Vec<i64>, Failure> {
+    let (unit, bound) = (max_error.unit(), max_error.unit() * (1024.0 / 1023.0) / 2.0);
+    let wanted = wanted.doubles();
+    let mut residuals = Vec::with_capacity(given.len());
+    for (&x, &v) in wanted.iter().zip(given) {
+        let multiple = ((x - v) / unit).round();
+        let corrected =
+            Samples::from_floats(info.sample_type, vec![added(v, multiple, unit, info)]).doubles()[0];
+        if multiple.abs() > MAX_MULTIPLE || (x - corrected).abs() > bound {
+            return Err(too_fine(max_error));
+        }
+        residuals.push(multiple as i64);
+    }
+    Ok(residuals)
+}
+
+/// A value with so many units added, within the signal's range.
+fn added(value: f64, multiple: f64, unit: f64, info: &SignalInfo) -> f64 {
+    let value = value + multiple * unit;
+    info.value_range.map_or(value, |range| value.clamp(range.low(), range.high()))
+}
+
+/// Multiples are coded with at most 35 bits, and so are their differences from what is predicted.
+const MAX_MULTIPLE: f64 = (1u64 << 32) as f64;
+
+/// Refuses a bound that values of a signal, in its range, cannot be kept to: before the fit, where the range is known.
+pub(crate) fn check_bound(max_error: MaxError, info: &SignalInfo) -> Result<(), Failure> {
+    let (MaxError::Real(bound), Some(range)) = (max_error, info.value_range) else { return Ok(()) };
+    let epsilon = if info.sample_type == SampleType::F32 { f64::from(f32::EPSILON) } else { f64::EPSILON };
+    let largest = range.low().abs().max(range.high().abs());
+    // The unit leaves a part in 1024 of the bound for rounding.
+    if bound < 1024.0 * epsilon * largest || range.span() / max_error.unit() > MAX_MULTIPLE {
+        return Err(too_fine(max_error));
+    }
+    Ok(())
+}
+
+fn too_fine(max_error: MaxError) -> Failure {
+    Failure::usage(format!(
+        "--max-error {max_error} is finer than the type of these values, or corrections, can tell; give a larger one"
+    ))
 }
 
 /// The corrections of a chunk, slab by slab.
 pub(crate) struct Corrections {
     info: SignalInfo,
     slabs: Vec<Vec<u8>>,
-    max_error: u32,
+    max_error: MaxError,
     /// The slab that was decoded last, and its values.
     last: Option<(usize, Vec<i64>)>,
 }
 
 impl Corrections {
-    pub(crate) fn new(info: &SignalInfo, slabs: Vec<Vec<u8>>, max_error: u32) -> Self {
+    pub(crate) fn new(info: &SignalInfo, slabs: Vec<Vec<u8>>, max_error: MaxError) -> Self {
         Self { info: info.clone(), slabs, max_error, last: None }
     }
 
@@ -50,8 +102,7 @@ impl Corrections {
         if self.last.as_ref().is_none_or(|(last, _)| *last != slab) {
             let step = slab_slices(&self.info);
             let n_slices = step.min(self.info.extents[0] - slab * step);
-            let values =
-                residual::decode(&self.info, n_slices, &self.slabs[slab], u64::from(self.max_error))?;
+            let values = residual::decode(&self.info, n_slices, &self.slabs[slab], self.max_error.coded())?;
             self.last = Some((slab, values));
         }
         Ok(self.last.as_ref().map_or(&[], |(_, values)| values))
@@ -66,25 +117,43 @@ impl Corrections {
         let info = self.info.clone();
         let (step, slice) = (slab_slices(&info), info.slice_values());
         let (mut at, end) = (region.start[0] as usize, region.end[0] as usize);
-        let mut out = Vec::new();
+        let (unit, is_float) = (self.max_error.unit(), info.sample_type.is_float());
+        let (mut numbers, mut floats) = (Vec::new(), Vec::new());
         while at < end {
             let next = ((at / step + 1) * step).min(end);
-            let mut values = decoder.whole_numbers(&info, at..next);
             let corrections = &self.slab(at / step)?[at % step * slice..];
-            for (x, correction) in values.iter_mut().zip(corrections) {
-                *x += correction;
-            }
-            for values in values.chunks_exact(slice) {
-                cut(values, &info.extents[1..], 1, region, &mut out);
+            if is_float {
+                let mut values = decoder.values(&info, at..next);
+                for (x, &correction) in values.iter_mut().zip(corrections) {
+                    *x = added(*x, correction as f64, unit, &info);
+                }
+                cut_slices(&values, &info, region, &mut floats);
+            } else {
+                let mut values = decoder.whole_numbers(&info, at..next);
+                for (x, correction) in values.iter_mut().zip(corrections) {
+                    *x += correction;
+                }
+                cut_slices(&values, &info, region, &mut numbers);
             }
             at = next;
         }
-        Ok(Samples::from_whole_numbers(info.sample_type, &out))
+        Ok(if is_float {
+            Samples::from_floats(info.sample_type, floats)
+        } else {
+            Samples::from_whole_numbers(info.sample_type, &numbers)
+        })
+    }
+}
+
+/// The parts of whole slices that lie in a region.
+fn cut_slices<T: Copy>(values: &[T], info: &SignalInfo, region: &Region, out: &mut Vec<T>) {
+    for values in values.chunks_exact(info.slice_values()) {
+        cut(values, &info.extents[1..], 1, region, out);
     }
 }
 
 /// The part of a slice (or a slice of it, and so on) that lies in a region.
-fn cut(values: &[i64], extents: &[usize], axis: usize, region: &Region, out: &mut Vec<i64>) {
+fn cut<T: Copy>(values: &[T], extents: &[usize], axis: usize, region: &Region, out: &mut Vec<T>) {
     let Some((&extent, rest)) = extents.split_first() else {
         out.extend_from_slice(values);
         return;

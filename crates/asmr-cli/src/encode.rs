@@ -111,14 +111,7 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
     let n_chunks = info.extents[0].div_ceil(chunk_extent) as u32;
     let size = target::size(args, &info);
     let chunk_info = info.slices(chunk_extent);
-    let max_error = target::max_error(args);
-    if max_error.is_some() && info.sample_type.is_float() {
-        return Err(Failure::usage(format!(
-            "--lossless and --max-error correct whole numbers, and {} ({}) has floating-point ones; leave them out, or give the quality as --psnr",
-            args.input.display(),
-            describe(&info)
-        )));
-    }
+    let max_error = target::max_error(args, &info)?;
     let room = match (size, max_error) {
         (Some(size), _) => Room::Weights(target::max_params(size, n_chunks)),
         (None, Some(_)) => Room::Weights(target::corrected_params(&chunk_info)),

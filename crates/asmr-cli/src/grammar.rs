@@ -172,7 +172,7 @@ fn check_encode(args: &EncodeArgs) {
         && args.psnr.is_none_or(|x| x > 0.0 && x <= 200.0)
         && args.bytes.is_none_or(|n| n > 0)
         && args.bpp.is_none_or(|x| x > 0.0 && x <= 4096.0)
-        && args.max_error.is_none_or(|n| n as u64 <= 1 << 31)
+        && args.max_error.is_none_or(|x| (0.0..=1e300).contains(&x))
         && args.time.as_ref().is_none_or(is_time)
         && args.chunk.is_none_or(|n| (1..=MAX_EXTENT).contains(&n))
         && is_time(&args.checkpoint)

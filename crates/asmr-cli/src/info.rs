@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use asmr::cost::{Cost, Part};
 use asmr::file::{Encoding, FitRecord};
 use asmr::inference::thumbnail_factors;
+use asmr::residual::MaxError;
 use serde::Serialize;
 
 use crate::args::{Common, InfoArgs};
@@ -25,7 +26,7 @@ struct InfoReport<'a> {
     bits_per_weight: f64,
     /// The most by which a decoded value differs from its original, where corrections make sure of it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    max_error: Option<u32>,
+    max_error: Option<MaxError>,
     correction_bytes: u64,
     /// In progressive order, the bytes of each pass.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -106,7 +107,7 @@ pub(crate) fn run(args: &InfoArgs, common: &Common) -> Result<u8, Failure> {
         let _ = writeln!(text, "  weights   {encoding}, {:.2} bits each", report.bits_per_weight);
         if let Some(max_error) = report.max_error {
             let bound = match max_error {
-                0 => "every value is the original's".to_owned(),
+                MaxError::Whole(0) => "every value is the original's".to_owned(),
                 n => format!("no value is off by more than {n}"),
             };
             let bytes = thousands(report.correction_bytes);

@@ -140,8 +140,9 @@ pub(crate) fn decode<R: Read + Seek>(
         let (network, corrections) = read.map_or((None, None), |(read, _)| {
             (Some(read.network), read.corrections.filter(|_| is_corrected))
         });
-        let mut exact = network.as_ref().zip(corrections).map(|(network, slabs)| {
-            let corrections = Corrections::new(&info, slabs, header.max_error.unwrap_or_default());
+        let corrections = header.max_error.zip(corrections);
+        let mut exact = network.as_ref().zip(corrections).map(|(network, (max_error, slabs))| {
+            let corrections = Corrections::new(&info, slabs, max_error);
             (ExactDecoder::new(network), corrections)
         });
         let decoder = network

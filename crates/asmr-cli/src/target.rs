@@ -6,12 +6,15 @@ use asmr::cost::Cost;
 use asmr::file::{Encoding, FileHeader};
 use asmr::network::NetworkConfig;
 use asmr::planner::LARGE_WIDTH;
+use asmr::residual::MaxError;
 use asmr::signal::SignalInfo;
 use asmr_train::config::FULL_BATCH_SAMPLES;
 
 use crate::args::EncodeArgs;
+use crate::corrections;
 use crate::error::Failure;
 use crate::files;
+use crate::report::describe;
 
 /// What rounding costs at least when a target leaves little to lose, in dB.
 pub(crate) const LEAST_LOSS_DB: f64 = 0.01;
@@ -44,9 +47,33 @@ pub(crate) fn max_params(size: u64, n_chunks: u32) -> u64 {
 }
 
 /// The bound on errors that is asked for.
-pub(crate) fn max_error(args: &EncodeArgs) -> Option<u32> {
-    // The option's range is that of u32.
-    if args.lossless { Some(0) } else { args.max_error.map(|error| error as u32) }
+pub(crate) fn max_error(args: &EncodeArgs, info: &SignalInfo) -> Result<Option<MaxError>, Failure> {
+    let Some(bound) = args.max_error.or(args.lossless.then_some(0.0)) else { return Ok(None) };
+    let what = || format!("{} ({})", args.input.display(), describe(info));
+    if info.sample_type.is_float() {
+        if args.lossless {
+            return Err(Failure::usage(format!(
+                "--lossless is for whole numbers, and {} has floating-point ones; say how near they have to be by --max-error",
+                what()
+            )));
+        }
+        if bound == 0.0 {
+            return Err(Failure::usage(format!(
+                "--max-error 0 is for whole numbers, and {} has floating-point ones; give a number above 0",
+                what()
+            )));
+        }
+        corrections::check_bound(MaxError::Real(bound), info)?;
+        return Ok(Some(MaxError::Real(bound)));
+    }
+    if bound.fract() != 0.0 || bound > f64::from(u32::MAX) {
+        return Err(Failure::usage(format!(
+            "--max-error {bound} does not suit {}, which has whole numbers; give a whole number, 0 to {}",
+            what(),
+            u32::MAX
+        )));
+    }
+    Ok(Some(MaxError::Whole(bound as u32)))
 }
 
 /// Weights of a network whose errors are corrected: each has to save more bits of corrections than it takes.

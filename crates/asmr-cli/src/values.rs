@@ -118,6 +118,10 @@ pub(crate) fn seam_weight(text: &str) -> Result<f64, String> {
     number(text, "a number, 0.01 to 100", |x| (0.01..=100.0).contains(&x))
 }
 
+pub(crate) fn max_error(text: &str) -> Result<f64, String> {
+    number(text, "a number, at least 0 and at most 1e300", |x| (0.0..=1e300).contains(&x))
+}
+
 pub(crate) fn loss(text: &str) -> Result<f64, String> {
     number(text, "a number above 0 and at most 20, in dB", |x| x > 0.0 && x <= 20.0)
 }

@@ -93,10 +93,10 @@ pub(crate) fn run(args: &VerifyArgs, common: &Common) -> Result<u8, Failure> {
 
 /// Whether a chunk's corrections are what an encoder writes.
 fn check_corrections(header: &FileHeader, chunk: usize, read: Chunk) -> Result<(), FileError> {
-    let Some(slabs) = read.corrections else { return Ok(()) };
+    let (Some(slabs), Some(max_error)) = (read.corrections, header.max_error) else { return Ok(()) };
     let n_slabs = slabs.len();
     let info = header.chunk_signal(chunk);
-    let mut corrections = Corrections::new(&info, slabs, header.max_error.unwrap_or_default());
+    let mut corrections = Corrections::new(&info, slabs, max_error);
     (0..n_slabs).try_for_each(|slab| {
         let checked = corrections.slab(slab).map(|_| ());
         checked.map_err(|error| FileError::Inconsistent(format!("the corrections: {error}")))

@@ -295,6 +295,82 @@ fn bounds_on_errors_are_kept() {
     assert!(*part == expected);
 }
 
+/// The bound on errors of floating-point numbers, which no correction can be exact for; the second reader decodes the same bits.
+#[test]
+fn bounds_on_errors_of_floats_are_kept() {
+    let folder = Folder::new();
+    let python = python();
+    let mut state = 5u32;
+    let values: Vec<f64> = (0..6000)
+        .map(|i| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (f64::from(i) * 0.01).sin() * 1000.0 + f64::from(state >> 20) * 0.01 - 700.0
+        })
+        .collect();
+    let single: Vec<u8> = values.iter().flat_map(|&x| (x as f32).to_le_bytes()).collect();
+    let double: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+    folder.write("f32.raw", &single);
+    folder.write("f64.raw", &double);
+    let floats = |dtype: &str, bytes: &[u8]| -> Vec<f64> {
+        match dtype {
+            "f32" => bytes.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b).into()).collect(),
+            _ => bytes.as_chunks::<8>().0.iter().map(|&b| f64::from_le_bytes(b)).collect(),
+        }
+    };
+    let mut n_cases = 0;
+    for dtype in ["f32", "f64"] {
+        for (bound, options) in [
+            (300.0, ""),
+            (7.3, "--chunk 5"),
+            (0.5, ""),
+            (0.25, "--progressive"),
+            (0.25, "--chunk 7 --progressive"),
+        ] {
+            let line = format!(
+                "encode {dtype}.raw -o v.asmr --shape 20,15,20 --dtype {dtype} --steps 20 --quiet --max-error {bound} {options}"
+            );
+            folder.asmr(&line).expect(0);
+            assert_eq!(folder.read("v.asmr")[8], 4, "the file's version");
+            folder.asmr("verify v.asmr").expect(0);
+            let eval =
+                folder.asmr(&format!("eval v.asmr {dtype}.raw --json --quiet --reps 1")).expect(0).json();
+            folder.asmr("decode v.asmr -o back.raw --quiet").expect(0);
+            let back = folder.read("back.raw");
+            let (wanted, given) =
+                (floats(dtype, &folder.read(&format!("{dtype}.raw"))), floats(dtype, &back));
+            assert_eq!(given.len(), 6000);
+            let worst = wanted.iter().zip(&given).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(worst <= bound, "{dtype} {bound} {options}: off by {worst}");
+            assert!((number(&eval, "max_abs_error") - worst).abs() <= 1e-9 * worst);
+            let info = folder.asmr("info v.asmr --json").expect(0).json();
+            assert_eq!(info["max_error"], bound);
+            if let Some(python) = &python {
+                assert!(reader(python, &folder, &["v.asmr", "theirs.npy"]).status.success());
+                let theirs = folder.read("theirs.npy");
+                assert!(theirs[theirs.len() - back.len()..] == back, "{dtype} {bound} {options}");
+            }
+            n_cases += 1;
+        }
+        // A part is a part of the whole.
+        folder.asmr("decode v.asmr -o whole.raw --quiet").expect(0);
+        folder.asmr("decode v.asmr -o part.raw --quiet --region 5..9,3..15,2..7").expect(0);
+        let (whole, part) =
+            (floats(dtype, &folder.read("whole.raw")), floats(dtype, &folder.read("part.raw")));
+        let places =
+            (5..9).flat_map(|z| (3..15).flat_map(move |y| (2..7).map(move |x| (z * 15 + y) * 20 + x)));
+        assert!(part == places.map(|at| whole[at]).collect::<Vec<_>>());
+    }
+    assert_eq!(n_cases, 10);
+    // Single precision of values of 1700 is not so fine, double precision is.
+    let line = |dtype: &str| {
+        format!(
+            "encode {dtype}.raw -o n.asmr --shape 20,15,20 --dtype {dtype} --steps 3 --quiet --max-error 1e-5"
+        )
+    };
+    folder.asmr(&line("f32")).refuses(2, &["--max-error 0.00001", "finer"]);
+    folder.asmr(&line("f64")).expect(0);
+}
+
 #[test]
 fn bounds_that_cannot_be_kept_are_refused() {
     let folder = Folder::new();
@@ -302,8 +378,12 @@ fn bounds_that_cannot_be_kept_are_refused() {
     folder.write("f.raw", &[0; 400]);
     let mut n_cases = 0;
     for (line, words) in [
-        ("encode p.png --max-error -1", &["--max-error", "0 to"][..]),
-        ("encode p.png --max-error x", &["--max-error", "whole number"]),
+        ("encode p.png --max-error -1", &["--max-error", "at least 0"][..]),
+        ("encode p.png --max-error x", &["--max-error", "a number"]),
+        ("encode p.png --max-error nan", &["--max-error", "a number"]),
+        ("encode p.png --max-error 0.5", &["--max-error 0.5", "p.png", "whole number"]),
+        ("encode p.png --max-error 5e9", &["--max-error", "whole number, 0 to 4294967295"]),
+        ("encode f.raw --shape 10,10 --dtype f32 --max-error 0", &["f.raw", "above 0"]),
         ("encode p.png --max-error 1 --lossless", &["--max-error", "--lossless"]),
         ("encode p.png --lossless --bytes 2k", &["--lossless", "--bytes"]),
         ("encode p.png --lossless --psnr 40", &["--lossless", "--psnr"]),
@@ -313,7 +393,7 @@ fn bounds_that_cannot_be_kept_are_refused() {
         folder.asmr(line).refuses(2, words);
         n_cases += 1;
     }
-    assert_eq!(n_cases, 7);
+    assert_eq!(n_cases, 11);
     assert_eq!(folder.names(), ["f.raw", "p.png"]);
     folder.asmr("encode p.png --lossless --steps 5 --quiet").expect(0);
     folder.asmr("decode p.asmr --precision int16 -o x.png").refuses(2, &["--precision"]);

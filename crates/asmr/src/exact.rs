@@ -116,20 +116,38 @@ impl<'a> ExactDecoder<'a> {
     /// When the signal has other extents or channels than the network, its values are floats, or the slices are none of its.
     #[must_use]
     pub fn whole_numbers(&self, info: &SignalInfo, slices: Range<usize>) -> Vec<i64> {
+        let Some((least, greatest)) = info.sample_type.whole_range() else { panic!("whole numbers") };
+        self.decode(info, slices, |value| {
+            (scaled(info, value).round_ties_even() as i64).clamp(least, greatest)
+        })
+    }
+
+    /// Values of some slices of the slowest axis before they are rounded to the signal's type, row-major, channel last, within its
+    /// value range; as the network gives them where there is none and the type is a float's (0 for NaN).
+    ///
+    /// # Panics
+    /// When the signal has other extents or channels than the network, or the slices are none of its.
+    #[must_use]
+    pub fn values(&self, info: &SignalInfo, slices: Range<usize>) -> Vec<f64> {
+        if info.value_range.is_none() && info.sample_type.is_float() {
+            return self.decode(info, slices, |value| if value.is_nan() { 0.0 } else { value });
+        }
+        self.decode(info, slices, |value| scaled(info, value))
+    }
+
+    fn decode<T: Copy + Default + Send>(
+        &self,
+        info: &SignalInfo,
+        slices: Range<usize>,
+        stored: impl Fn(f64) -> T + Sync,
+    ) -> Vec<T> {
         let partition = &self.config.partition;
         assert!(info.extents == partition.extents() && info.channels == self.config.channels, "its signal");
         assert!(slices.start <= slices.end && slices.end <= info.extents[0], "its slices");
-        let Some((least, greatest)) = info.sample_type.whole_range() else { panic!("whole numbers") };
-        let (scale, slice) = (info.scale(), info.slice_values());
-        let stored = |value: f64| {
-            // NaN counts as the low end.
-            let value = if value > 0.0 { value.min(1.0) } else { 0.0 };
-            let value = scale.low() + value * scale.span();
-            (value.round_ties_even() as i64).clamp(least, greatest)
-        };
+        let slice = info.slice_values();
         // Slices of one cell of the level before the last: on each level they are in one row of cells.
         let stride = partition.stride(0, partition.n_levels() - 2) as usize;
-        let mut values = vec![0i64; slices.len() * slice];
+        let mut values = vec![T::default(); slices.len() * slice];
         let mut parts = Vec::new();
         let (mut at, mut rest) = (slices.start, &mut values[..]);
         while at < slices.end {
@@ -138,7 +156,7 @@ impl<'a> ExactDecoder<'a> {
             parts.push((at..next, part));
             (at, rest) = (next, after);
         }
-        let decode = |(slices, out): (Range<usize>, &mut [i64])| {
+        let decode = |(slices, out): (Range<usize>, &mut [T])| {
             self.row_of_cells(slices, &mut |i, v| out[i] = stored(v));
         };
         #[cfg(feature = "threads")]
@@ -225,6 +243,14 @@ impl<'a> ExactDecoder<'a> {
             }
         }
     }
+}
+
+/// A network's value on the signal's scale.
+fn scaled(info: &SignalInfo, value: f64) -> f64 {
+    // NaN counts as the low end.
+    let value = if value > 0.0 { value.min(1.0) } else { 0.0 };
+    let scale = info.scale();
+    scale.low() + value * scale.span()
 }
 
 /// Cells of a level along an axis that hold samples.

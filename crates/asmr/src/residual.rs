@@ -1,6 +1,8 @@
-//! Corrections of decoded whole numbers: what is left between the original and what the network gives, entropy-coded.
+//! Corrections of decoded values: what is left between the original and what the network gives, entropy-coded.
 //!
-//! With corrections no value of the decoded signal is off by more than a bound E, a whole number; with E = 0 it is the original.
+//! With corrections no value of the decoded signal is off by more than a bound E ([`MaxError`]); of whole numbers, with E = 0, it is the
+//! original. Floating-point numbers are corrected by multiples of a unit of about 2E, which are coded as whole numbers are with a
+//! bound of 0.
 //! What the network gives must be the same on every machine then: it is decoded by [`crate::exact`].
 //!
 //! A residual r is predicted by those beside and above it (the median edge detector of JPEG-LS; Weinberger, Seroussi and Sapiro,
@@ -9,8 +11,12 @@
 //! channel before. Slices of the slowest axis are coded together in slabs of about [`SLAB_VALUES`] values, each by itself, so that
 //! a region is decoded without what is far from it. The bytes are specified in docs/FORMAT.md.
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
 use crate::coding::{Coder, CodingError, NumberModel, decode_decisions, encode_decisions, number};
-use crate::signal::SignalInfo;
+use crate::signal::{SampleType, SignalInfo};
 
 /// Values of a slab, if a slice is not larger.
 pub const SLAB_VALUES: usize = 1 << 17;
@@ -18,6 +24,54 @@ pub const SLAB_VALUES: usize = 1 << 17;
 const LONGEST: usize = 35;
 /// Contexts of magnitudes: by the number of bits of their sum, at most this less one.
 const N_CONTEXTS: usize = 14;
+
+/// How near decoded values are to their originals: a bound on their difference, in the signal's own units.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum MaxError {
+    /// Of whole numbers; 0 for the originals themselves.
+    Whole(u32),
+    /// Of floating-point numbers: finite and above 0.
+    Real(f64),
+}
+
+impl MaxError {
+    /// The bound of coded numbers: of whole numbers, corrections are numbers of the signal's units; of others, of [`Self::unit`]s.
+    #[must_use]
+    pub fn coded(self) -> u64 {
+        match self {
+            Self::Whole(bound) => bound.into(),
+            Self::Real(_) => 0,
+        }
+    }
+
+    /// What corrections are multiples of: 1 of whole numbers; of others twice the bound, less a part in 1024 for rounding.
+    #[must_use]
+    pub fn unit(self) -> f64 {
+        match self {
+            Self::Whole(_) => 1.0,
+            Self::Real(bound) => 2.0 * bound * (1023.0 / 1024.0),
+        }
+    }
+
+    /// Whether it suits the type of values, and is within its range.
+    #[must_use]
+    pub fn suits(self, sample_type: SampleType) -> bool {
+        match self {
+            Self::Whole(_) => !sample_type.is_float(),
+            Self::Real(bound) => sample_type.is_float() && bound > 0.0 && self.unit().is_normal(),
+        }
+    }
+}
+
+impl fmt::Display for MaxError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(bound) => bound.fmt(f),
+            Self::Real(bound) => bound.fmt(f),
+        }
+    }
+}
 
 /// Slices of the slowest axis in a slab; the last may have fewer.
 #[must_use]

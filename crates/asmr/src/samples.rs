@@ -154,12 +154,31 @@ impl Samples {
         }
     }
 
+    /// Values as doubles, which hold all of every type.
+    #[must_use]
+    pub fn doubles(&self) -> Vec<f64> {
+        with_samples!(self, v => v.iter().map(|&x| f64::from(x)).collect())
+    }
+
     /// Whole numbers as such; `None` for floats.
     #[must_use]
     pub fn whole_numbers(&self) -> Option<Vec<i64>> {
         // A double holds every whole number of 32 bits.
         let numbers = || with_samples!(self, v => v.iter().map(|&x| f64::from(x) as i64).collect());
         (!self.sample_type().is_float()).then(numbers)
+    }
+
+    /// Floats of a type from doubles, each rounded to the nearest.
+    ///
+    /// # Panics
+    /// When the type is one of whole numbers.
+    #[must_use]
+    pub fn from_floats(sample_type: SampleType, values: Vec<f64>) -> Self {
+        match sample_type {
+            SampleType::F32 => Self::F32(values.into_iter().map(|x| x as f32).collect()),
+            SampleType::F64 => Self::F64(values),
+            other => panic!("floats, not {other:?}"),
+        }
     }
 
     /// Values of a type from whole numbers, those outside its range as the nearest inside.

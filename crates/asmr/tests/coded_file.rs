@@ -9,7 +9,7 @@ use asmr::file::{
 };
 use asmr::network::{Modulator, Network, NetworkConfig};
 use asmr::partition::Partition;
-use asmr::residual;
+use asmr::residual::{self, MaxError};
 use asmr::signal::{ColorType, SampleType, SignalInfo};
 
 fn picture() -> AsmrFile {
@@ -249,7 +249,7 @@ fn damage_of_a_sequence_is_where_it_is() {
 }
 
 /// The sequence as a whole file of version 3; with a bound on errors, corrections of made-up residuals.
-fn unordered(max_error: Option<u32>) -> (Vec<u8>, Vec<Chunk>) {
+fn unordered(max_error: Option<MaxError>) -> (Vec<u8>, Vec<Chunk>) {
     let (header, networks) = sequence();
     let header = FileHeader { max_error, ..header };
     let mut writer = AsmrWriter::new(Cursor::new(Vec::new()), header.clone()).unwrap();
@@ -259,7 +259,7 @@ fn unordered(max_error: Option<u32>) -> (Vec<u8>, Vec<Chunk>) {
             let info = header.chunk_signal(chunk);
             let residuals: Vec<i64> =
                 (0..info.n_values().unwrap()).map(|i| (i * 7 % 11) as i64 - 5).collect();
-            vec![residual::encode(&info, info.extents[0], &residuals, bound.into())]
+            vec![residual::encode(&info, info.extents[0], &residuals, bound.coded())]
         });
         writer.push_corrected(&network, Some(&steps), corrections.as_deref()).unwrap();
         chunks.push(Chunk { network, steps: Some(steps), corrections });
@@ -338,7 +338,7 @@ fn passes_are_the_nearest_of_coarser_steps() {
 /// Cut anywhere behind its index, a file gives the passes that lie before the cut, of every chunk.
 #[test]
 fn a_cut_progressive_file_gives_its_first_passes() {
-    for (max_error, n_passes) in [(None, 3), (Some(1), 4)] {
+    for (max_error, n_passes) in [(None, 3), (Some(MaxError::Whole(1)), 4)] {
         let (file, chunks) = unordered(max_error);
         let bytes = ordered(&file, &[2, 2]);
         let parts = parts(&bytes, 3 * n_passes);

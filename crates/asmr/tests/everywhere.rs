@@ -40,7 +40,7 @@ fn files_are_the_same_everywhere() {
             let info = header.chunk_signal(chunk);
             if let Some(slabs) = corrections {
                 assert_eq!(slabs.len(), 1, "{name}: small");
-                let bound = u64::from(header.max_error.unwrap());
+                let bound = header.max_error.unwrap().coded();
                 let extent = info.extents[0];
                 let corrections = residual::decode(&info, extent, &slabs[0], bound).unwrap();
                 let exact = ExactDecoder::new(&network).whole_numbers(&info, 0..extent);

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::fit::{FitRecord, parse_strict};
-use super::sequence::PROGRESSIVE;
-use super::{Encoding, FileError, FileHeader, MAX_FIT_DEPTH, short};
+use super::{Encoding, FileError, FileHeader, MAX_FIT_DEPTH, VERSION, short};
 use crate::network::NetworkConfig;
+use crate::residual::MaxError;
 use crate::signal::SignalInfo;
 
 /// Levels of nesting of a whole header: the fit record is one level down.
@@ -57,7 +57,7 @@ pub(super) fn write(
 }
 
 /// How versions from 2 on store weights.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Chunks {
     encoding: Encoding,
@@ -66,7 +66,7 @@ struct Chunks {
     /// Number of chunks.
     n: usize,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    max_error: Option<u32>,
+    max_error: Option<MaxError>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     refinements: Vec<u8>,
 }
@@ -136,13 +136,18 @@ pub(super) fn parse(bytes: &[u8], version: u16) -> Result<FileHeader, FileError>
                 chunks.n, chunks.extent, signal.extents[0]
             )));
         }
-        if chunks.refinements.is_empty() == (version == PROGRESSIVE) {
+        let max_error = chunks.max_error.map(|max_error| match max_error {
+            // A bound of floats may be a whole number.
+            MaxError::Whole(bound) if signal.sample_type.is_float() => MaxError::Real(bound.into()),
+            other => other,
+        });
+        let is_real = matches!(max_error, Some(MaxError::Real(_)));
+        if (is_real || !chunks.refinements.is_empty()) != (version == VERSION) {
             return Err(FileError::Header(format!(
-                "it has {} refinements; version {PROGRESSIVE} has some, and no other has any",
-                chunks.refinements.len()
+                "version {VERSION} has refinements or a bound on the error of floating-point numbers, and no other version has"
             )));
         }
-        (chunks.extent, chunks.encoding, chunks.max_error, chunks.refinements)
+        (chunks.extent, chunks.encoding, max_error, chunks.refinements)
     };
     let fit = match fields.remove("fit") {
         None => None,

@@ -20,19 +20,17 @@ use serde::{Deserialize, Serialize};
 
 use super::header;
 use super::reader::{AsmrReader, Chunk};
-use super::{FileError, FitRecord, Input, MAX_HEADER_BYTES, PREFIX_LEN, check};
+use super::{FileError, FitRecord, Input, MAX_HEADER_BYTES, PREFIX_LEN, VERSION, check};
 use crate::coding::{MAX_REFINED_BITS, QuantisedWeights, TensorSteps};
 use crate::network::{Network, NetworkConfig};
 use crate::partition::Partition;
-use crate::residual;
+use crate::residual::{self, MaxError};
 use crate::signal::SignalInfo;
 
 /// The most chunks of a file.
 pub const MAX_CHUNKS: usize = 1 << 20;
 /// The most passes that refine weights.
 pub const MAX_REFINEMENTS: usize = 8;
-/// The version of files in progressive order.
-pub(super) const PROGRESSIVE: u16 = 4;
 
 /// How weights are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,7 +71,7 @@ pub struct FileHeader {
     /// How all networks' weights are stored.
     pub encoding: Encoding,
     /// The most by which a decoded value differs from its original, where corrections ([`crate::residual`]) make sure of it.
-    pub max_error: Option<u32>,
+    pub max_error: Option<MaxError>,
     /// In progressive order, by how many octaves each pass after the first makes the weights' steps finer: 1 to
     /// [`MAX_REFINEMENTS`] of at least 1, together at most [`MAX_REFINED_BITS`]. Empty for files in the order of chunks.
     pub refinements: Vec<u8>,
@@ -109,6 +107,10 @@ impl FileHeader {
             0 => 1,
             n => 1 + n + usize::from(self.max_error.is_some()),
         }
+    }
+
+    fn corrects_floats(&self) -> bool {
+        matches!(self.max_error, Some(MaxError::Real(_)))
     }
 
     /// Parts of the file that the index lists.
@@ -188,12 +190,15 @@ impl FileHeader {
                 self.signal.channels, self.network.channels
             )));
         }
-        if self.max_error.is_some()
-            && (self.encoding != Encoding::Coded || self.signal.sample_type.is_float())
+        if let Some(max_error) = self.max_error
+            && (self.encoding != Encoding::Coded || !max_error.suits(self.signal.sample_type))
         {
-            return Err(FileError::Inconsistent(
-                "corrections are for whole numbers, and for files whose weights are coded".to_owned(),
-            ));
+            return Err(FileError::Inconsistent(format!(
+                "corrections to within {max_error} of {:?}, of '{}' weights: they are for files whose weights are coded, to a whole \
+                 number for whole numbers and to a number above 0 for others",
+                self.signal.sample_type,
+                self.encoding.name()
+            )));
         }
         let octaves: u32 = self.refinements.iter().map(|&bits| u32::from(bits)).sum();
         if self.refinements.len() > MAX_REFINEMENTS
@@ -225,8 +230,8 @@ impl FileHeader {
     fn chunked_version(&self) -> u16 {
         match self.encoding {
             Encoding::F32 => 2,
-            Encoding::Coded if self.refinements.is_empty() => 3,
-            Encoding::Coded => PROGRESSIVE,
+            Encoding::Coded if self.refinements.is_empty() && !self.corrects_floats() => 3,
+            Encoding::Coded => VERSION,
         }
     }
 
