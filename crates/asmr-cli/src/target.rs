@@ -19,9 +19,9 @@ use crate::report::describe;
 /// What rounding costs at least when a target leaves little to lose, in dB.
 pub(crate) const LEAST_LOSS_DB: f64 = 0.01;
 
-/// Bits for a weight that a size is planned with: about what the default loss of rounding takes. A wider network would have to be
-/// rounded more coarsely, and each bit less makes rounding cost four times as much.
-const BITS_PER_WEIGHT: f64 = 7.5;
+/// Bits for a weight that a size is planned with. A wider network would have to be rounded more coarsely, and each bit less makes
+/// rounding cost four times as much; at about 6.5 bits the one outweighs the other (results/).
+const BITS_PER_WEIGHT: f64 = 6.6;
 /// Fewer bits than this say little about a weight.
 const LEAST_BITS_PER_WEIGHT: f64 = 1.0;
 /// Values of a corrected signal for each weight: predicting corrections from their neighbours leaves a network little to gain.

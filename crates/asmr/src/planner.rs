@@ -13,7 +13,7 @@
 //! past [`PADDING_KNEE`]), bases near their targets, larger bases at coarser levels. Where this leaves a level
 //! with base 1 on every axis, the axes take turns instead: an axis makes up for the one before it.
 //!
-//! A picture with far fewer weights than values ([`SMOOTH_WEIGHTS_PER_VALUE`]) gets other bases: one fine grid of coordinates, as a
+//! A picture with far fewer weights than values ([`NARROW_WEIGHTS_PER_VALUE`]) gets other bases: one fine grid of coordinates, as a
 //! SIREN has, sine layers on its cells, and two small levels below them ([`SMOOTH_BASES`]). Networks so narrow cannot learn
 //! how each of many cells goes on in the next; there it comes with the coordinates (results/).
 
@@ -59,9 +59,7 @@ pub const PADDING_LIMIT: f64 = 0.03;
 pub const NARROW_WEIGHTS_PER_VALUE: f64 = 0.07;
 /// ... if it has at most this width.
 pub const NARROW_WIDTH: usize = 128;
-/// Weights per value below which a narrow network has smooth bases; with more, others are as good at fewer multiply-adds.
-pub const SMOOTH_WEIGHTS_PER_VALUE: f64 = 0.04;
-/// Smooth bases of each axis below its first, which has the axis' cells.
+/// Smooth bases of narrow networks: of each axis below its first, which has the axis' cells.
 pub const SMOOTH_BASES: [usize; 7] = [1, 1, 1, 1, 1, 2, 4];
 /// The most samples of a picture that smooth bases are for: they take several times the multiply-adds of others.
 const SMOOTH_SAMPLES: u128 = 1 << 22;
@@ -212,8 +210,7 @@ pub enum PlanError {
 ///
 /// * **Levels** as asked for, or [`default_levels`] — more where a digit table would be too large.
 /// * **Bases** as the module's documentation says; smooth ones where a picture's width or number of weights is asked for and
-///   the network is at most [`NARROW_WIDTH`] wide and has fewer weights than [`SMOOTH_WEIGHTS_PER_VALUE`] with them, and neither
-///   levels nor a budget are.
+///   the network is narrow with them ([`is_narrow`]), and neither levels nor a budget are.
 /// * **Width** as asked for. Otherwise, without a budget, the largest multiple of 16 up to [`DEFAULT_WIDTH`] or [`LARGE_WIDTH`]
 ///   with no more weights than the signal has values, and at least [`MIN_DEFAULT_WIDTH`]; with a number of weights, the largest up
 ///   to [`MAX_BUDGET_WIDTH`] within both.
@@ -232,10 +229,9 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PlanError> {
     let (partition, block_bits) = first_partition(extents, request.levels)?;
 
     let Some(budget) = request.mac_budget else {
-        let smooth =
-            smooth_partition(request).map(|partition| free_plan(request, partition)).filter(|plan| {
-                has_few_weights(&request.config(plan.partition.clone(), plan.width), SMOOTH_WEIGHTS_PER_VALUE)
-            });
+        let smooth = smooth_partition(request)
+            .map(|partition| free_plan(request, partition))
+            .filter(|plan| is_narrow(&request.config(plan.partition.clone(), plan.width)));
         let plan = smooth.unwrap_or_else(|| free_plan(request, partition));
         let config = request.config(plan.partition, plan.width);
         config.validate()?;
@@ -314,17 +310,14 @@ fn smooth_partition(request: &PlanRequest) -> Option<Partition> {
     (partition.n_samples() <= SMOOTH_SAMPLES && !(0..2).any(is_padded)).then_some(partition)
 }
 
-/// Whether a picture's network has so few weights that it wants a fit of many small batches (results/).
+/// Whether a picture's network has so few weights that it wants a fit of many small batches (results/): at most
+/// [`NARROW_WIDTH`], and fewer weights than [`NARROW_WEIGHTS_PER_VALUE`].
 #[must_use]
 pub fn is_narrow(network: &NetworkConfig) -> bool {
-    has_few_weights(network, NARROW_WEIGHTS_PER_VALUE)
-}
-
-fn has_few_weights(network: &NetworkConfig, per_value: f64) -> bool {
     let n_values = network.partition.n_samples() as f64 * network.channels as f64;
     network.partition.n_axes() == 2
         && network.width <= NARROW_WIDTH
-        && (Cost::of(network).n_params as f64) < per_value * n_values
+        && (Cost::of(network).n_params as f64) < NARROW_WEIGHTS_PER_VALUE * n_values
 }
 
 /// By kind, the most samples of one network when a long signal is cut into chunks: about 12 s of music, ...

@@ -111,7 +111,7 @@ fn narrow_pictures_get_smooth_bases() {
         (vec![1411, 1411], [177, 177]),
         (vec![333, 500], [42, 63]),
     ] {
-        for max_params in [700, 5000, 9000, 9179, 15_000] {
+        for max_params in [700, 5000, 9000, 9179, 15_000, 34_000] {
             let request = PlanRequest { max_params: Some(max_params), ..PlanRequest::new(&extents, 3) };
             let plan = plan(&request).unwrap();
             assert_valid(&extents, &plan);
@@ -124,7 +124,7 @@ fn narrow_pictures_get_smooth_bases() {
             n_cases += 1;
         }
     }
-    assert_eq!(n_cases, 20);
+    assert_eq!(n_cases, 24);
 }
 
 /// Where something else is asked for, or weights are plenty, bases are those of other signals.
@@ -134,7 +134,7 @@ fn other_bases_are_not_smooth() {
     let cases = [
         PlanRequest { levels: Some(6), ..narrow.clone() },
         PlanRequest { mac_budget: Some(500.0), ..narrow.clone() },
-        PlanRequest { max_params: Some(60_000), ..narrow.clone() },
+        PlanRequest { max_params: Some(90_000), ..narrow.clone() },
         PlanRequest { max_params: None, ..narrow.clone() },
         PlanRequest { max_params: None, width: Some(256), ..narrow.clone() },
         PlanRequest { max_params: Some(100), ..PlanRequest::new(&[41, 41], 3) },
