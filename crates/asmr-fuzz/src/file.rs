@@ -301,7 +301,7 @@ fn set(bytes: &mut [u8], at: usize, sum: u32) {
 
 /// Makes a file of its parts: a byte for the version, the JSON of the header up to a byte of 0, and weights. Lengths,
 /// checksums and the index are added. Weights are repeated, or cut, to what the header's network needs, if that is not
-/// much; coded ones are cut into as many pieces as there are parts.
+/// much; coded ones have, before each part but the last, its length (2 bytes).
 #[must_use]
 pub fn assembled(bytes: &[u8]) -> Vec<u8> {
     let (&version, rest) = bytes.split_first().unwrap_or((&1, &[]));
@@ -331,8 +331,17 @@ pub fn assembled(bytes: &[u8]) -> Vec<u8> {
     let chunks: Vec<Vec<u8>> = if version == 2 {
         vec![weights.iter().chain(&[0; 4]).cycle().take(needed).copied().collect(); n]
     } else {
-        let len = weights.len().div_ceil(n);
-        (0..n).map(|i| weights.iter().skip(i * len).take(len).copied().collect()).collect()
+        let mut rest = weights;
+        let part = |i: usize| {
+            let (length, after) = match rest.split_first_chunk() {
+                Some((&length, after)) if i + 1 < n => (u16::from_le_bytes(length).into(), after),
+                _ => (usize::MAX, rest),
+            };
+            let part;
+            (part, rest) = after.split_at(length.min(after.len()));
+            part.to_vec()
+        };
+        (0..n).map(part).collect()
     };
     let mut at = (file.len() + n * ENTRY + 8) as u64;
     let mut index = Vec::new();
@@ -372,13 +381,25 @@ pub fn parts(file: &[u8]) -> Result<Vec<u8>, FileError> {
     let reader = AsmrReader::open(Cursor::new(file), &Limits::default())?;
     let end = header_end(file).expect("it was opened");
     let json = file[PREFIX..end].trim_ascii_end();
-    let weights = match reader.version() {
+    let n_parts = reader.header().n_chunks() * reader.header().n_passes();
+    let mut weights = match reader.version() {
         1 => &file[end..file.len() - 4],
-        _ => &file[end + reader.header().n_chunks() * reader.header().n_passes() * ENTRY + 8..],
+        _ => &file[end + n_parts * ENTRY + 8..],
     };
-    let weights =
-        if reader.header().encoding == Encoding::F32 { &weights[..weights.len().min(512)] } else { weights };
-    Ok([&[reader.version() as u8], json, &[0], weights].concat())
+    let mut content = [&[reader.version() as u8], json, &[0]].concat();
+    if reader.header().encoding == Encoding::F32 {
+        content.extend(&weights[..weights.len().min(512)]);
+        return Ok(content);
+    }
+    for part in 0..n_parts - 1 {
+        let at = end + part * ENTRY + 8;
+        let length = u64::from_le_bytes(file[at..at + 8].try_into().expect("eight bytes")) as usize;
+        content.extend((length as u16).to_le_bytes());
+        content.extend(&weights[..length]);
+        weights = &weights[length..];
+    }
+    content.extend(weights);
+    Ok(content)
 }
 
 #[cfg(test)]
