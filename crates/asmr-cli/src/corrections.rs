@@ -41,25 +41,23 @@ fn float_residuals(
     info: &SignalInfo,
     max_error: MaxError,
 ) -> Result<Vec<i64>, Failure> {
-    let (unit, bound) = (max_error.unit(), max_error.unit() * (1024.0 / 1023.0) / 2.0);
+    let MaxError::Real(bound) = max_error else {
+        return Err(Failure::usage("a whole number bounds the error of whole numbers only".to_owned()));
+    };
+    let unit = max_error.unit();
     let wanted = wanted.doubles();
     let mut residuals = Vec::with_capacity(given.len());
     for (&x, &v) in wanted.iter().zip(given) {
         let multiple = ((x - v) / unit).round();
-        let corrected =
-            Samples::from_floats(info.sample_type, vec![added(v, multiple, unit, info)]).doubles()[0];
+        let residual = multiple as i64;
+        let corrected = max_error.corrected(v, residual, info);
+        let corrected = Samples::from_floats(info.sample_type, vec![corrected]).doubles()[0];
         if multiple.abs() > MAX_MULTIPLE || (x - corrected).abs() > bound {
             return Err(too_fine(max_error));
         }
-        residuals.push(multiple as i64);
+        residuals.push(residual);
     }
     Ok(residuals)
-}
-
-/// A value with so many units added, within the signal's range.
-fn added(value: f64, multiple: f64, unit: f64, info: &SignalInfo) -> f64 {
-    let value = value + multiple * unit;
-    info.value_range.map_or(value, |range| value.clamp(range.low(), range.high()))
 }
 
 /// Multiples are coded with at most 35 bits, and so are their differences from what is predicted.
@@ -117,7 +115,7 @@ impl Corrections {
         let info = self.info.clone();
         let (step, slice) = (slab_slices(&info), info.slice_values());
         let (mut at, end) = (region.start[0] as usize, region.end[0] as usize);
-        let (unit, is_float) = (self.max_error.unit(), info.sample_type.is_float());
+        let (max_error, is_float) = (self.max_error, info.sample_type.is_float());
         let (mut numbers, mut floats) = (Vec::new(), Vec::new());
         while at < end {
             let next = ((at / step + 1) * step).min(end);
@@ -125,7 +123,7 @@ impl Corrections {
             if is_float {
                 let mut values = decoder.values(&info, at..next);
                 for (x, &correction) in values.iter_mut().zip(corrections) {
-                    *x = added(*x, correction as f64, unit, &info);
+                    *x = max_error.corrected(*x, correction, &info);
                 }
                 cut_slices(&values, &info, region, &mut floats);
             } else {

@@ -22,7 +22,7 @@ use asmr_train::quantise::quantise_to_size;
 use asmr_train::sampler::Epoch;
 use asmr_train::work::step_mac;
 
-const COLUMNS: &str = "signal\tbases\twidth\talgorithm\tbatch_samples\tn_batches\tsteps\tepochs\trate\tfinal_rate\twarmup_steps\tmodulator_rate\tmodulation_scale\tseed\ttmac\tseconds\tstep_ms\tpsnr_db\tset_backs\tmac_exec\tn_params\tcoded";
+const COLUMNS: &str = "signal\tbases\twidth\talgorithm\tbatch_samples\tn_batches\tsteps\tepochs\trate\tfinal_rate\twarmup_steps\tmodulator_rate\tmodulation_scale\tseed\ttmac\tseconds\tstep_ms\tpsnr_db\tset_backs\tmac_exec\tn_params\tcoded\tomega_0";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -119,7 +119,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let stem = std::path::Path::new(&path).file_stem().map(|s| s.to_string_lossy().into_owned());
     println!(
-        "{}{name}\t{}\t{}\t{:?}\t{:.0}\t{}\t{}\t{:.2}\t{}\t{}\t{}\t{}\t{}\t{}\t{:.3}\t{:.1}\t{:.1}\t{:.3}\t{}\t{:.1}\t{}\t{}",
+        "{}{name}\t{}\t{}\t{:?}\t{:.0}\t{}\t{}\t{:.2}\t{}\t{}\t{}\t{}\t{}\t{}\t{:.3}\t{:.1}\t{:.1}\t{:.3}\t{}\t{:.1}\t{}\t{}\t{}",
         stem.unwrap_or_default(),
         network.partition.bases_text(),
         network.width,
@@ -142,6 +142,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Cost::of(&network).mac_exec,
         network.n_params(),
         coded.join(" "),
+        network.omega_0,
     );
     Ok(())
 }

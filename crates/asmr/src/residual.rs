@@ -54,6 +54,14 @@ impl MaxError {
         }
     }
 
+    /// A floating-point value ([`crate::exact::ExactDecoder::values`]) with its correction, within the signal's value range if it has
+    /// one; to be rounded to the signal's type.
+    #[must_use]
+    pub fn corrected(self, value: f64, correction: i64, info: &SignalInfo) -> f64 {
+        let value = value + correction as f64 * self.unit();
+        info.value_range.map_or(value, |range| value.clamp(range.low(), range.high()))
+    }
+
     /// Whether it suits the type of values, and is within its range.
     #[must_use]
     pub fn suits(self, sample_type: SampleType) -> bool {

@@ -7,12 +7,14 @@ use asmr::exact::ExactDecoder;
 use asmr::file::{AsmrReader, Chunk, Limits};
 use asmr::inference::{Decoder, Request};
 use asmr::residual;
+use asmr::signal::SampleType;
 use asmr::walk::Region;
 
 const EXPECTED: &str = include_str!("data/coded/expected.tsv");
 
 /// Name, bytes, and the values that the definition gives.
-const FILES: [(&str, &[u8], &[u8]); 4] = [
+const FILES: [(&str, &[u8], &[u8]); 5] = [
+    ("floats.asmr", include_bytes!("data/coded/floats.asmr"), include_bytes!("data/coded/floats.f32")),
     ("grey.asmr", include_bytes!("data/coded/grey.asmr"), include_bytes!("data/coded/grey.f32")),
     ("lossless.asmr", include_bytes!("data/coded/lossless.asmr"), include_bytes!("data/coded/lossless.f32")),
     ("rgb.asmr", include_bytes!("data/coded/rgb.asmr"), include_bytes!("data/coded/rgb.f32")),
@@ -40,12 +42,21 @@ fn files_are_the_same_everywhere() {
             let info = header.chunk_signal(chunk);
             if let Some(slabs) = corrections {
                 assert_eq!(slabs.len(), 1, "{name}: small");
-                let bound = header.max_error.unwrap().coded();
+                let bound = header.max_error.unwrap();
                 let extent = info.extents[0];
-                let corrections = residual::decode(&info, extent, &slabs[0], bound).unwrap();
-                let exact = ExactDecoder::new(&network).whole_numbers(&info, 0..extent);
-                // 8-bit samples.
-                corrected.extend(exact.iter().zip(&corrections).map(|(x, c)| (x + c).clamp(0, 255) as u8));
+                let corrections = residual::decode(&info, extent, &slabs[0], bound.coded()).unwrap();
+                let decoder = ExactDecoder::new(&network);
+                if info.sample_type == SampleType::F32 {
+                    let exact = decoder.values(&info, 0..extent);
+                    let values =
+                        exact.iter().zip(&corrections).map(|(&x, &c)| bound.corrected(x, c, &info) as f32);
+                    corrected.extend(values.flat_map(f32::to_le_bytes));
+                } else {
+                    let exact = decoder.whole_numbers(&info, 0..extent);
+                    // 8-bit samples.
+                    corrected
+                        .extend(exact.iter().zip(&corrections).map(|(x, c)| (x + c).clamp(0, 255) as u8));
+                }
             }
             weights.extend(network.params().iter().flat_map(|w| w.to_le_bytes()));
             let partition = &network.config().partition;
@@ -68,5 +79,5 @@ fn files_are_the_same_everywhere() {
             n_values += 1;
         }
     }
-    assert_eq!((rows.next(), n_values), (None, 2 * 30 * 40 * 3 + 33 * 35 + 9 * 10 * 12));
+    assert_eq!((rows.next(), n_values), (None, 2 * 30 * 40 * 3 + 33 * 35 + 2 * 9 * 10 * 12));
 }
