@@ -2,7 +2,11 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`siren`] | a SIREN on this project's own kernels, and its fit |
+//! | [`field`] | what every baseline is: evaluation, losses, gradients, cost |
+//! | [`mod@fit`] | how baselines are fitted |
+//! | [`baseline`] | baselines of any kind, and how they are stored |
+//! | [`siren`] | sine layers |
+//! | [`mlp`] | dense layers, which several of them share |
 //! | [`peers`] | `PyTorch` models in a process of their own, one repetition per request |
 //! | [`machine`] | what runs here, its multiply-add peak and its memory bandwidth |
 //! | [`timing`] | repetitions of ours and the peers', interleaved |
@@ -14,10 +18,16 @@
 //! | [`table`] | result files |
 #![forbid(unsafe_code)]
 
+mod axes;
+pub mod baseline;
 pub mod cases;
+mod draws;
+pub mod field;
+pub mod fit;
 pub mod fit_time;
 pub mod gate;
 pub mod machine;
+pub mod mlp;
 pub mod peers;
 pub mod scaling;
 pub mod siren;
