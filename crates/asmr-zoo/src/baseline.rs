@@ -7,6 +7,7 @@ use asmr_kernels::IsaLevel;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::ffn::{Ffn, FfnSettings};
 use crate::field::{self, Field, FieldCost, FieldError, Shape};
 use crate::fit::{self, FitOptions, Fitted, Recipe, StepEvent};
 use crate::siren::{Siren, SirenSettings};
@@ -87,17 +88,20 @@ impl<F: Field> Baseline for F {
 pub enum Method {
     /// A SIREN.
     Siren(SirenSettings),
+    /// Fourier features.
+    Ffn(FfnSettings),
 }
 
 impl Method {
     /// Names that [`Method::usual`] knows.
-    pub const NAMES: [&str; 1] = ["siren"];
+    pub const NAMES: [&str; 2] = ["siren", "ffn"];
 
     /// A method by its name, with the settings it is usually compared with on pictures: each module's default. None for other names.
     #[must_use]
     pub fn usual(name: &str, _shape: &Shape) -> Option<Self> {
         Some(match name {
             "siren" => Self::Siren(SirenSettings::default()),
+            "ffn" => Self::Ffn(FfnSettings::default()),
             _ => return None,
         })
     }
@@ -122,6 +126,7 @@ impl Config {
         let shape = self.shape.clone();
         Ok(match self.method.clone() {
             Method::Siren(settings) => Box::new(Siren::new(shape, settings)?),
+            Method::Ffn(settings) => Box::new(Ffn::new(shape, settings)?),
         })
     }
 }

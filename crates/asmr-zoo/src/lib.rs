@@ -6,6 +6,7 @@
 //! | [`mod@fit`] | how baselines are fitted |
 //! | [`baseline`] | baselines of any kind, and how they are stored |
 //! | [`siren`] | sine layers |
+//! | [`ffn`] | rectifiers over Fourier features |
 //! | [`mlp`] | dense layers, which several of them share |
 //! | [`peers`] | `PyTorch` models in a process of their own, one repetition per request |
 //! | [`machine`] | what runs here, its multiply-add peak and its memory bandwidth |
@@ -22,6 +23,7 @@ mod axes;
 pub mod baseline;
 pub mod cases;
 mod draws;
+pub mod ffn;
 pub mod field;
 pub mod fit;
 pub mod fit_time;
