@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::ffn::{Ffn, FfnSettings};
 use crate::field::{self, Field, FieldCost, FieldError, Shape};
 use crate::fit::{self, FitOptions, Fitted, Recipe, StepEvent};
+use crate::kilonerf::{KiloNerf, KiloNerfSettings};
 use crate::siren::{Siren, SirenSettings};
 
 /// A [`Field`] without its types. See there for what the methods mean.
@@ -90,11 +91,13 @@ pub enum Method {
     Siren(SirenSettings),
     /// Fourier features.
     Ffn(FfnSettings),
+    /// A grid of tiny networks.
+    KiloNerf(KiloNerfSettings),
 }
 
 impl Method {
     /// Names that [`Method::usual`] knows.
-    pub const NAMES: [&str; 2] = ["siren", "ffn"];
+    pub const NAMES: [&str; 3] = ["siren", "ffn", "kilonerf"];
 
     /// A method by its name, with the settings it is usually compared with on pictures: each module's default. None for other names.
     #[must_use]
@@ -102,6 +105,7 @@ impl Method {
         Some(match name {
             "siren" => Self::Siren(SirenSettings::default()),
             "ffn" => Self::Ffn(FfnSettings::default()),
+            "kilonerf" => Self::KiloNerf(KiloNerfSettings::default()),
             _ => return None,
         })
     }
@@ -127,6 +131,7 @@ impl Config {
         Ok(match self.method.clone() {
             Method::Siren(settings) => Box::new(Siren::new(shape, settings)?),
             Method::Ffn(settings) => Box::new(Ffn::new(shape, settings)?),
+            Method::KiloNerf(settings) => Box::new(KiloNerf::new(shape, settings)?),
         })
     }
 }

@@ -7,6 +7,7 @@
 //! | [`baseline`] | baselines of any kind, and how they are stored |
 //! | [`siren`] | sine layers |
 //! | [`ffn`] | rectifiers over Fourier features |
+//! | [`kilonerf`] | a grid of tiny networks |
 //! | [`mlp`] | dense layers, which several of them share |
 //! | [`peers`] | `PyTorch` models in a process of their own, one repetition per request |
 //! | [`machine`] | what runs here, its multiply-add peak and its memory bandwidth |
@@ -28,6 +29,7 @@ pub mod field;
 pub mod fit;
 pub mod fit_time;
 pub mod gate;
+pub mod kilonerf;
 pub mod machine;
 pub mod mlp;
 pub mod peers;
