@@ -11,6 +11,7 @@ use crate::ffn::{Ffn, FfnSettings};
 use crate::field::{self, Field, FieldCost, FieldError, Shape};
 use crate::fit::{self, FitOptions, Fitted, Recipe, StepEvent};
 use crate::kilonerf::{KiloNerf, KiloNerfSettings};
+use crate::loe::{Loe, LoeSettings};
 use crate::siren::{Siren, SirenSettings};
 
 /// A [`Field`] without its types. See there for what the methods mean.
@@ -93,11 +94,13 @@ pub enum Method {
     Ffn(FfnSettings),
     /// A grid of tiny networks.
     KiloNerf(KiloNerfSettings),
+    /// Layers that choose their matrix by position.
+    Loe(LoeSettings),
 }
 
 impl Method {
     /// Names that [`Method::usual`] knows.
-    pub const NAMES: [&str; 3] = ["siren", "ffn", "kilonerf"];
+    pub const NAMES: [&str; 4] = ["siren", "ffn", "kilonerf", "loe"];
 
     /// A method by its name, with the settings it is usually compared with on pictures: each module's default. None for other names.
     #[must_use]
@@ -106,6 +109,7 @@ impl Method {
             "siren" => Self::Siren(SirenSettings::default()),
             "ffn" => Self::Ffn(FfnSettings::default()),
             "kilonerf" => Self::KiloNerf(KiloNerfSettings::default()),
+            "loe" => Self::Loe(LoeSettings::default()),
             _ => return None,
         })
     }
@@ -132,6 +136,7 @@ impl Config {
             Method::Siren(settings) => Box::new(Siren::new(shape, settings)?),
             Method::Ffn(settings) => Box::new(Ffn::new(shape, settings)?),
             Method::KiloNerf(settings) => Box::new(KiloNerf::new(shape, settings)?),
+            Method::Loe(settings) => Box::new(Loe::new(shape, settings)?),
         })
     }
 }

@@ -8,6 +8,7 @@
 //! | [`siren`] | sine layers |
 //! | [`ffn`] | rectifiers over Fourier features |
 //! | [`kilonerf`] | a grid of tiny networks |
+//! | [`loe`] | layers that choose their matrix by position |
 //! | [`mlp`] | dense layers, which several of them share |
 //! | [`peers`] | `PyTorch` models in a process of their own, one repetition per request |
 //! | [`machine`] | what runs here, its multiply-add peak and its memory bandwidth |
@@ -30,6 +31,7 @@ pub mod fit;
 pub mod fit_time;
 pub mod gate;
 pub mod kilonerf;
+pub mod loe;
 pub mod machine;
 pub mod mlp;
 pub mod peers;
