@@ -12,6 +12,7 @@ use crate::field::{self, Field, FieldCost, FieldError, Shape};
 use crate::fit::{self, FitOptions, Fitted, Recipe, StepEvent};
 use crate::kilonerf::{KiloNerf, KiloNerfSettings};
 use crate::loe::{Loe, LoeSettings};
+use crate::ngp::{Ngp, NgpSettings};
 use crate::siren::{Siren, SirenSettings};
 
 /// A [`Field`] without its types. See there for what the methods mean.
@@ -96,11 +97,13 @@ pub enum Method {
     KiloNerf(KiloNerfSettings),
     /// Layers that choose their matrix by position.
     Loe(LoeSettings),
+    /// A multiresolution hash grid.
+    Ngp(NgpSettings),
 }
 
 impl Method {
     /// Names that [`Method::usual`] knows.
-    pub const NAMES: [&str; 4] = ["siren", "ffn", "kilonerf", "loe"];
+    pub const NAMES: [&str; 5] = ["siren", "ffn", "kilonerf", "loe", "ngp"];
 
     /// A method by its name, with the settings it is usually compared with on pictures: each module's default. None for other names.
     #[must_use]
@@ -110,6 +113,7 @@ impl Method {
             "ffn" => Self::Ffn(FfnSettings::default()),
             "kilonerf" => Self::KiloNerf(KiloNerfSettings::default()),
             "loe" => Self::Loe(LoeSettings::default()),
+            "ngp" => Self::Ngp(NgpSettings::default()),
             _ => return None,
         })
     }
@@ -137,6 +141,7 @@ impl Config {
             Method::Ffn(settings) => Box::new(Ffn::new(shape, settings)?),
             Method::KiloNerf(settings) => Box::new(KiloNerf::new(shape, settings)?),
             Method::Loe(settings) => Box::new(Loe::new(shape, settings)?),
+            Method::Ngp(settings) => Box::new(Ngp::new(shape, settings)?),
         })
     }
 }

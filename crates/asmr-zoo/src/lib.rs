@@ -9,6 +9,7 @@
 //! | [`ffn`] | rectifiers over Fourier features |
 //! | [`kilonerf`] | a grid of tiny networks |
 //! | [`loe`] | layers that choose their matrix by position |
+//! | [`ngp`] | a multiresolution hash grid and a small network |
 //! | [`mlp`] | dense layers, which several of them share |
 //! | [`peers`] | `PyTorch` models in a process of their own, one repetition per request |
 //! | [`machine`] | what runs here, its multiply-add peak and its memory bandwidth |
@@ -30,10 +31,12 @@ pub mod field;
 pub mod fit;
 pub mod fit_time;
 pub mod gate;
+mod interpolation;
 pub mod kilonerf;
 pub mod loe;
 pub mod machine;
 pub mod mlp;
+pub mod ngp;
 pub mod peers;
 pub mod scaling;
 pub mod siren;
