@@ -14,6 +14,7 @@ use crate::kilonerf::{KiloNerf, KiloNerfSettings};
 use crate::loe::{Loe, LoeSettings};
 use crate::ngp::{Ngp, NgpSettings};
 use crate::siren::{Siren, SirenSettings};
+use crate::wire::{Wire, WireSettings};
 
 /// A [`Field`] without its types. See there for what the methods mean.
 pub trait Baseline: Send + Sync {
@@ -99,11 +100,13 @@ pub enum Method {
     Loe(LoeSettings),
     /// A multiresolution hash grid.
     Ngp(NgpSettings),
+    /// Complex Gabor wavelets.
+    Wire(WireSettings),
 }
 
 impl Method {
     /// Names that [`Method::usual`] knows.
-    pub const NAMES: [&str; 5] = ["siren", "ffn", "kilonerf", "loe", "ngp"];
+    pub const NAMES: [&str; 6] = ["siren", "ffn", "kilonerf", "loe", "ngp", "wire"];
 
     /// A method by its name, with the settings it is usually compared with on pictures: each module's default. None for other names.
     #[must_use]
@@ -114,6 +117,7 @@ impl Method {
             "kilonerf" => Self::KiloNerf(KiloNerfSettings::default()),
             "loe" => Self::Loe(LoeSettings::default()),
             "ngp" => Self::Ngp(NgpSettings::default()),
+            "wire" => Self::Wire(WireSettings::default()),
             _ => return None,
         })
     }
@@ -142,6 +146,7 @@ impl Config {
             Method::KiloNerf(settings) => Box::new(KiloNerf::new(shape, settings)?),
             Method::Loe(settings) => Box::new(Loe::new(shape, settings)?),
             Method::Ngp(settings) => Box::new(Ngp::new(shape, settings)?),
+            Method::Wire(settings) => Box::new(Wire::new(shape, settings)?),
         })
     }
 }

@@ -10,6 +10,7 @@
 //! | [`kilonerf`] | a grid of tiny networks |
 //! | [`loe`] | layers that choose their matrix by position |
 //! | [`ngp`] | a multiresolution hash grid and a small network |
+//! | [`wire`] | complex Gabor wavelets |
 //! | [`mlp`] | dense layers, which several of them share |
 //! | [`peers`] | `PyTorch` models in a process of their own, one repetition per request |
 //! | [`machine`] | what runs here, its multiply-add peak and its memory bandwidth |
@@ -43,6 +44,7 @@ pub mod siren;
 pub mod speed;
 pub mod table;
 pub mod timing;
+pub mod wire;
 
 /// What a bench gives, or a sentence that says what went wrong.
 pub type Outcome<T> = Result<T, String>;
