@@ -13,6 +13,7 @@ use crate::fit::{self, FitOptions, Fitted, Recipe, StepEvent};
 use crate::kilonerf::{KiloNerf, KiloNerfSettings};
 use crate::loe::{Loe, LoeSettings};
 use crate::ngp::{Ngp, NgpSettings};
+use crate::plenoxels::{Plenoxels, PlenoxelsSettings};
 use crate::siren::{Siren, SirenSettings};
 use crate::wire::{Wire, WireSettings};
 
@@ -102,15 +103,18 @@ pub enum Method {
     Ngp(NgpSettings),
     /// Complex Gabor wavelets.
     Wire(WireSettings),
+    /// An explicit grid.
+    Plenoxels(PlenoxelsSettings),
 }
 
 impl Method {
     /// Names that [`Method::usual`] knows.
-    pub const NAMES: [&str; 6] = ["siren", "ffn", "kilonerf", "loe", "ngp", "wire"];
+    pub const NAMES: [&str; 7] = ["siren", "ffn", "kilonerf", "loe", "ngp", "wire", "plenoxels"];
 
-    /// A method by its name, with the settings it is usually compared with on pictures: each module's default. None for other names.
+    /// A method by its name, with the settings it is usually compared with on pictures: each module's default, and
+    /// Plenoxels with a vertex for every third sample of an axis. None for other names.
     #[must_use]
-    pub fn usual(name: &str, _shape: &Shape) -> Option<Self> {
+    pub fn usual(name: &str, shape: &Shape) -> Option<Self> {
         Some(match name {
             "siren" => Self::Siren(SirenSettings::default()),
             "ffn" => Self::Ffn(FfnSettings::default()),
@@ -118,6 +122,10 @@ impl Method {
             "loe" => Self::Loe(LoeSettings::default()),
             "ngp" => Self::Ngp(NgpSettings::default()),
             "wire" => Self::Wire(WireSettings::default()),
+            "plenoxels" => {
+                let vertices: Vec<usize> = shape.extents.iter().map(|n| n.div_ceil(3).max(2)).collect();
+                Self::Plenoxels(PlenoxelsSettings::dense(&vertices))
+            }
             _ => return None,
         })
     }
@@ -147,6 +155,7 @@ impl Config {
             Method::Loe(settings) => Box::new(Loe::new(shape, settings)?),
             Method::Ngp(settings) => Box::new(Ngp::new(shape, settings)?),
             Method::Wire(settings) => Box::new(Wire::new(shape, settings)?),
+            Method::Plenoxels(settings) => Box::new(Plenoxels::new(shape, settings)?),
         })
     }
 }

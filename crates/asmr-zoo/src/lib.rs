@@ -11,6 +11,7 @@
 //! | [`loe`] | layers that choose their matrix by position |
 //! | [`ngp`] | a multiresolution hash grid and a small network |
 //! | [`wire`] | complex Gabor wavelets |
+//! | [`plenoxels`] | an explicit grid, sparse where the signal is |
 //! | [`mlp`] | dense layers, which several of them share |
 //! | [`peers`] | `PyTorch` models in a process of their own, one repetition per request |
 //! | [`machine`] | what runs here, its multiply-add peak and its memory bandwidth |
@@ -39,6 +40,7 @@ pub mod machine;
 pub mod mlp;
 pub mod ngp;
 pub mod peers;
+pub mod plenoxels;
 pub mod scaling;
 pub mod siren;
 pub mod speed;
