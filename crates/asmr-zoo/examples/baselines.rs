@@ -1,6 +1,6 @@
 //! Fits baselines to a signal for so many seconds each; one TSV row per method.
 //!
-//!     cargo run --release -p asmr-zoo --example baselines -- picture.png 10 siren,ngp [rate]
+//!     cargo run --release -p asmr-zoo --example baselines -- picture.png 10 siren,ngp [rate [batch]]
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -14,8 +14,8 @@ use asmr_zoo::fit::{FitOptions, Stop};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [path, seconds, names, rate @ ..] = &arguments[..] else {
-        return Err("usage: baselines PICTURE SECONDS METHOD,METHOD,… [RATE]".into());
+    let [path, seconds, names, rest @ ..] = &arguments[..] else {
+        return Err("usage: baselines PICTURE SECONDS METHOD,METHOD,… [RATE [BATCH]]".into());
     };
     let signal = read_image(path.as_ref(), &Limits::default())?;
     let shape = Shape::of(signal.info());
@@ -28,8 +28,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let config = Config { shape: shape.clone(), method };
         let field = config.build()?;
         let mut recipe = field.recipe();
-        if let [rate, ..] = rate {
+        if let [rate, ..] = rest {
             recipe.rate = rate.parse()?;
+        }
+        if let [_, batch] = rest {
+            recipe.batch = Some(batch.parse()?);
         }
         let options = FitOptions::new(recipe, Stop::Time(limit));
         let fitted = field.fit(&signal, &options, &mut |_| ControlFlow::Continue(()))?;

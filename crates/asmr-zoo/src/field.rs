@@ -291,7 +291,7 @@ struct Lane<F: Field> {
     scratch: F::Scratch,
     gradient: Vec<f32>,
     outputs: Vec<f32>,
-    target: Vec<f32>,
+    targets: Vec<f32>,
     squared_error: f64,
 }
 
@@ -320,7 +320,7 @@ impl<'a, F: Field> Engine<'a, F> {
             scratch: F::Scratch::default(),
             gradient: Vec::new(),
             outputs: Vec::new(),
-            target: vec![0.0; signal.channels],
+            targets: Vec::new(),
             squared_error: 0.0,
         };
         Ok(Self {
@@ -386,13 +386,12 @@ impl<'a, F: Field> Engine<'a, F> {
                 let samples = &samples[tile(ends, i)];
                 lane.outputs.resize(samples.len() * channels, 0.0);
                 field.forward(model, params, samples, &mut lane.scratch, &mut lane.outputs);
-                for (&sample, outputs) in samples.iter().zip(lane.outputs.chunks_exact_mut(channels)) {
-                    source.read_scaled(u64::from(sample) * channels as u64, &mut lane.target);
-                    for (y, target) in outputs.iter_mut().zip(&lane.target) {
-                        *y -= target;
-                        lane.squared_error += f64::from(*y * *y);
-                        *y *= scale;
-                    }
+                lane.targets.resize(samples.len() * channels, 0.0);
+                read_targets(source, samples, &mut lane.targets);
+                for (y, target) in lane.outputs.iter_mut().zip(&lane.targets) {
+                    *y -= target;
+                    lane.squared_error += f64::from(*y * *y);
+                    *y *= scale;
                 }
                 let (part, after) =
                     std::mem::take(&mut deferred).split_at_mut(samples.len() * field.n_deferred());
@@ -421,6 +420,17 @@ impl<'a, F: Field> Engine<'a, F> {
         let penalty = field.regularise(params, gradient);
         let squared_error: f64 = self.lanes[..n_lanes].iter().map(|lane| lane.squared_error).sum();
         Ok(Loss { mse: squared_error / n_values as f64, penalty })
+    }
+}
+
+/// The signal's values at these samples: neighbours in one go.
+fn read_targets(source: &dyn Source, samples: &[u32], out: &mut [f32]) {
+    let channels = out.len() / samples.len();
+    let mut rest = out;
+    for run in samples.chunk_by(|a, b| a.wrapping_add(1) == *b) {
+        let (values, after) = rest.split_at_mut(run.len() * channels);
+        rest = after;
+        source.read_scaled(u64::from(run[0]) * channels as u64, values);
     }
 }
 

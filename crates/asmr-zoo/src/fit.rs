@@ -339,3 +339,73 @@ impl Optimiser {
             });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use asmr::signal::{SampleType, Samples, Signal, SignalInfo};
+
+    use super::*;
+    use crate::field::Shape;
+    use crate::siren::{Siren, SirenSettings};
+
+    #[test]
+    fn schedules_at_their_ends() {
+        let share = |schedule: Schedule, step, progress| schedule.share(step, progress);
+        let stairs = Schedule::Staircase { start: 20_000, interval: 10_000, factor: 0.33 };
+        let cases = [
+            (share(Schedule::Constant, 7, 0.5), 1.0),
+            (share(Schedule::Cosine { last: 0.1 }, 0, 0.0), 1.0),
+            (share(Schedule::Cosine { last: 0.1 }, 0, 0.5), 0.55),
+            (share(Schedule::Cosine { last: 0.1 }, 0, 1.0), 0.1),
+            (share(Schedule::Exponential { last: 0.01 }, 0, 0.5), 0.1),
+            (share(stairs, 19_999, 0.9), 1.0),
+            (share(stairs, 20_000, 0.9), 0.33),
+            (share(stairs, 29_999, 0.9), 0.33),
+            (share(stairs, 30_000, 0.9), 0.33 * 0.33),
+        ];
+        for (i, (actual, expected)) in cases.into_iter().enumerate() {
+            assert!((actual - expected).abs() < 1e-12, "case {i}: {actual}, not {expected}");
+        }
+    }
+
+    #[test]
+    fn an_epoch_holds_every_sample_once() {
+        let mut batches = Batches::new(103, Some(20), 1);
+        let mut orders = Vec::new();
+        for _ in 0..3 {
+            let mut epoch: Vec<u32> = (0..6).flat_map(|_| batches.next().to_vec()).collect();
+            orders.push(epoch.clone());
+            epoch.sort_unstable();
+            assert!(epoch.iter().copied().eq(0..103));
+        }
+        assert!(orders[0] != orders[1] && orders[1] != orders[2]);
+        assert_eq!(Batches::new(103, Some(103), 1).next().len(), 103);
+    }
+
+    #[test]
+    fn fits_end_when_they_should() {
+        let info = SignalInfo::plain(vec![8, 8], 1, SampleType::U8, None);
+        let signal = Signal::new(info, Samples::U8((0..64).collect())).expect("a signal");
+        let siren =
+            Siren::new(Shape::of(signal.info()), SirenSettings { width: 8, ..SirenSettings::default() });
+        let siren = siren.expect("a SIREN");
+        let recipe = siren.recipe();
+        let run = |recipe, stop, until: u32| {
+            let mut n_events = 0;
+            let fitted = fit(&siren, &signal, &FitOptions::new(recipe, stop), &mut |event| {
+                n_events += 1;
+                assert_eq!(event.step, n_events);
+                if event.step == until { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            fitted.inspect(|fitted| assert_eq!(fitted.steps, n_events))
+        };
+        assert_eq!(run(recipe, Stop::Steps(5), 0).expect("a fit").steps, 5);
+        assert_eq!(run(recipe, Stop::Steps(5), 3).expect("a fit").steps, 3);
+        let none = run(recipe, Stop::Steps(0), 0).expect("a fit");
+        assert_eq!((none.steps, none.params), (0, siren.init(0)));
+        let timed = run(recipe, Stop::Time(Duration::from_millis(50)), 0).expect("a fit");
+        assert!(timed.steps >= 1 && timed.elapsed_s >= 0.05);
+        let wild = Recipe { rate: 1e38, ..recipe };
+        assert!(matches!(run(wild, Stop::Steps(50), 0), Err(FieldError::Diverged { .. })));
+    }
+}
