@@ -203,24 +203,29 @@ def fit(method, seed):
     def loss(params):
         return ((f(params) - target) ** 2).mean() + (penalty(params) if penalty else 0)
 
+    # The hash grid leaves weights without a gradient alone, moments and step counts included.
+    def moves(g):
+        return g != 0 if method is ngp else jnp.ones_like(g, bool)
+
     @jax.jit
-    def step(params, first, second, t, rate):
+    def step(params, first, second, count, rate):
         g = jax.grad(loss)(params)
-        first = jax.tree.map(lambda m, g: beta1 * m + (1 - beta1) * g, first, g)
-        second = jax.tree.map(lambda v, g: beta2 * v + (1 - beta2) * g**2, second, g)
+        first = jax.tree.map(lambda m, g: jnp.where(moves(g), beta1 * m + (1 - beta1) * g, m), first, g)
+        second = jax.tree.map(lambda v, g: jnp.where(moves(g), beta2 * v + (1 - beta2) * g**2, v), second, g)
+        count = jax.tree.map(lambda t, g: t + moves(g), count, g)
 
-        def update(p, m, v, g):
+        def update(p, m, v, t, g):
             moved = p - rate * (m / (1 - beta1**t)) / (jnp.sqrt(v / (1 - beta2**t)) + epsilon)
-            # Full batches touch the same entries every time: those without a gradient never move.
-            return jnp.where(g == 0, p, moved) if method is ngp else moved
+            return jnp.where(moves(g), moved, p)
 
-        return jax.tree.map(update, params, first, second, g), first, second
+        return jax.tree.map(update, params, first, second, count, g), first, second, count
 
     zeros = jax.tree.map(jnp.zeros_like, params)
-    first, second = zeros, zeros
+    first, second, count = zeros, zeros, zeros
     schedule = how.get("schedule", lambda p: 1.0)
     for t in range(STEPS):
-        params, first, second = step(params, first, second, float(t + 1), how["rate"] * schedule(t / STEPS))
+        rate = how["rate"] * schedule(t / STEPS)
+        params, first, second, count = step(params, first, second, count, rate)
     mse = ((jnp.clip(f(params), 0, 1) - target) ** 2).mean()
     return float(-10 * jnp.log10(mse))
 

@@ -26,7 +26,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::draws::Draws;
-use crate::field::{Field, FieldCost, FieldError, MAX_AXES, MAX_PARAMS, Shape, refuse, tile, within};
+use crate::field::{Field, FieldCost, FieldError, MAX_AXES, MAX_PARAMS, Shape, TILE, refuse, tile, tiles_of, within};
 use crate::fit::{Recipe, Schedule};
 use crate::interpolation::{Pair, corners, n_mac};
 use crate::mlp::{Activation, Mlp, MlpScratch, MlpShape};
@@ -328,6 +328,12 @@ impl Field for Ngp {
             self.on_level(level, work, indices.iter().copied());
         }
         model.0.forward(features, mlp, outputs);
+    }
+
+    /// In the signal's order, so that neighbouring samples find their vertices in the cache.
+    fn arrange(&self, samples: &mut [u32], ends: &mut Vec<usize>) {
+        samples.sort_unstable();
+        tiles_of(TILE, samples.len(), ends);
     }
 
     /// Leaves ∂loss/∂features level by level, so that each level's thread reads one piece per tile.

@@ -25,7 +25,7 @@ use asmr_kernels::IsaLevel;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::field::{Field, FieldCost, FieldError, MAX_PARAMS, Shape, refuse, within};
+use crate::field::{Field, FieldCost, FieldError, MAX_PARAMS, Shape, TILE, refuse, tiles_of, within};
 use crate::fit::{FitOptions, Fitted, Recipe, Schedule, StepEvent, fit_from};
 use crate::interpolation::{Pair, corners, n_mac};
 
@@ -358,6 +358,12 @@ impl Field for Plenoxels {
                 None => out.iter_mut().for_each(|y| *y += weight * self.settings.background),
             });
         }
+    }
+
+    /// In the signal's order, so that neighbouring samples find their vertices in the cache.
+    fn arrange(&self, samples: &mut [u32], ends: &mut Vec<usize>) {
+        samples.sort_unstable();
+        tiles_of(TILE, samples.len(), ends);
     }
 
     fn backward(
