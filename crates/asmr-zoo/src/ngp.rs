@@ -26,7 +26,9 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::draws::Draws;
-use crate::field::{Field, FieldCost, FieldError, MAX_AXES, MAX_PARAMS, Shape, TILE, refuse, tile, tiles_of, within};
+use crate::field::{
+    Field, FieldCost, FieldError, MAX_AXES, MAX_PARAMS, Shape, TILE, refuse, tile, tiles_of, within,
+};
 use crate::fit::{Recipe, Schedule};
 use crate::interpolation::{Pair, corners, n_mac};
 use crate::mlp::{Activation, Mlp, MlpScratch, MlpShape};
