@@ -2,7 +2,17 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`siren`] | a SIREN on this project's own kernels, and its fit |
+//! | [`field`] | what every baseline is: evaluation, losses, gradients, cost |
+//! | [`mod@fit`] | how baselines are fitted |
+//! | [`baseline`] | baselines of any kind, and how they are stored |
+//! | [`siren`] | sine layers |
+//! | [`ffn`] | rectifiers over Fourier features |
+//! | [`kilonerf`] | a grid of tiny networks |
+//! | [`loe`] | layers that choose their matrix by position |
+//! | [`ngp`] | a multiresolution hash grid and a small network |
+//! | [`wire`] | complex Gabor wavelets |
+//! | [`plenoxels`] | an explicit grid, sparse where the signal is |
+//! | [`mlp`] | dense layers, which several of them share |
 //! | [`peers`] | `PyTorch` models in a process of their own, one repetition per request |
 //! | [`machine`] | what runs here, its multiply-add peak and its memory bandwidth |
 //! | [`timing`] | repetitions of ours and the peers', interleaved |
@@ -14,16 +24,29 @@
 //! | [`table`] | result files |
 #![forbid(unsafe_code)]
 
+mod axes;
+pub mod baseline;
 pub mod cases;
+mod draws;
+pub mod ffn;
+pub mod field;
+pub mod fit;
 pub mod fit_time;
 pub mod gate;
+mod interpolation;
+pub mod kilonerf;
+pub mod loe;
 pub mod machine;
+pub mod mlp;
+pub mod ngp;
 pub mod peers;
+pub mod plenoxels;
 pub mod scaling;
 pub mod siren;
 pub mod speed;
 pub mod table;
 pub mod timing;
+pub mod wire;
 
 /// What a bench gives, or a sentence that says what went wrong.
 pub type Outcome<T> = Result<T, String>;

@@ -1,32 +1,26 @@
-//! A SIREN (Sitzmann et al., 2020) on this project's own kernels: so that a comparison compares methods and not
-//! libraries.
+//! A SIREN (Sitzmann et al., 2020, arXiv 2006.09661) on this project's own kernels: so that a comparison compares
+//! methods and not libraries.
 //!
 //! Sine layers `z ← sin(omega_0 (W z + b))` over coordinates in [-1, 1], then a linear output layer. Every layer is
-//! evaluated at every sample, in tiles that fit the cache; a tile goes forward, meets its targets and comes back.
+//! evaluated at every sample. Weights: layer after layer, `W` as `[out, in]`, then `b`.
 
-use asmr::signal::{Samples, Signal, Source};
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use asmr::signal::{Samples, Signal};
 use asmr_kernels::IsaLevel;
-use asmr_kernels::dense::{Packed, Start, TransposeScratch, matmul, matmul_transposed};
-use asmr_kernels::optim::{AdamStep, adam};
-use asmr_kernels::sharing::add_column_sums;
-use asmr_kernels::sincos::sincos_rows;
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
-use rayon::prelude::*;
-use std::time::{Duration, Instant};
+use serde::{Deserialize, Serialize};
 
-/// Rows evaluated together.
-const TILE: usize = 256;
-/// Shares of a batch with a gradient of their own, summed in order: the same bits on any number of threads.
-const LANES: usize = 8;
+use crate::axes::AxisTables;
+use crate::draws::Draws;
+use crate::field::{self, Field, FieldCost, FieldError, MAX_AXES, MAX_PARAMS, Shape, within};
+use crate::fit::{self, FitOptions, Recipe, Schedule, Stop};
+use crate::mlp::{Activation, Mlp, MlpScratch, MlpShape};
 
-/// A SIREN's shape.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SirenConfig {
-    /// Axes of the signal.
-    pub axes: usize,
-    /// Values per sample.
-    pub channels: usize,
+/// A SIREN's settings. The default is the ASMR paper's for pictures: 4 layers of width 256.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SirenSettings {
     /// Neurons of each sine layer.
     pub width: usize,
     /// Linear layers, at least 2: one less sine layers, and the output layer.
@@ -35,284 +29,162 @@ pub struct SirenConfig {
     pub omega_0: f32,
 }
 
-impl SirenConfig {
-    /// Inputs and outputs of a linear layer.
-    fn fans(&self, layer: usize) -> (usize, usize) {
-        let fan_in = if layer == 0 { self.axes } else { self.width };
-        (fan_in, if layer + 1 == self.layers { self.channels } else { self.width })
-    }
-
-    /// Where a layer's weights (`[out, in]`) begin; its biases follow them.
-    fn offset(&self, layer: usize) -> usize {
-        (0..layer).map(|l| self.fans(l)).map(|(fan_in, fan_out)| (fan_in + 1) * fan_out).sum()
-    }
-
-    /// Number of weights.
-    #[must_use]
-    pub fn n_params(&self) -> usize {
-        self.offset(self.layers)
-    }
-
-    /// Initial weights: `U(±1/axes)` in the first layer, `U(±sqrt(6/fan_in)/omega_0)` in the others.
-    #[must_use]
-    pub fn init(&self, seed: u64) -> Vec<f32> {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut params = Vec::with_capacity(self.n_params());
-        for layer in 0..self.layers {
-            let (fan_in, fan_out) = self.fans(layer);
-            let bound = if layer == 0 {
-                1.0 / self.axes as f64
-            } else {
-                (6.0 / fan_in as f64).sqrt() / f64::from(self.omega_0)
-            };
-            params.extend((0..(fan_in + 1) * fan_out).map(|_| {
-                let unit = f64::from(rng.next_u32() >> 8) / f64::from(1u32 << 24);
-                ((2.0 * unit - 1.0) * bound) as f32
-            }));
-        }
-        params
+impl Default for SirenSettings {
+    fn default() -> Self {
+        Self { width: 256, layers: 4, omega_0: 30.0 }
     }
 }
 
-/// A SIREN's weights made ready, forward and back.
+/// A SIREN on a grid.
 pub struct Siren {
-    config: SirenConfig,
-    isa: IsaLevel,
-    /// `omega_0 · Wᵀ` of sine layers, `Wᵀ` of the output layer.
-    forward: Vec<Packed>,
-    /// `W` likewise.
-    backward: Vec<Packed>,
-    biases: Vec<Vec<f32>>,
+    shape: Shape,
+    mlp: MlpShape,
+    omega_0: f32,
+    coordinates: AxisTables,
 }
+
+/// A SIREN's weights made ready.
+pub struct SirenModel(Mlp);
 
 /// Buffers of one tile.
 #[derive(Default)]
-struct Scratch {
-    /// Sines and cosines per sine layer, rows × 2·width.
-    features: Vec<Vec<f32>>,
+pub struct SirenScratch {
     inputs: Vec<f32>,
-    outputs: Vec<f32>,
-    /// ∂loss/∂ of a layer's output, then of its phase, rows × width.
-    back: Vec<f32>,
-    next: Vec<f32>,
-    transpose: TransposeScratch,
-}
-
-/// One share of a batch.
-#[derive(Default)]
-struct Lane {
-    scratch: Scratch,
-    gradient: Vec<f32>,
-    targets: Vec<f32>,
-    squared_error: f64,
+    mlp: MlpScratch,
 }
 
 impl Siren {
-    /// Prepares weights.
+    /// A SIREN of these settings.
     ///
-    /// # Panics
-    /// When there are fewer than 2 layers or the number of weights is wrong.
-    #[must_use]
-    pub fn new(config: SirenConfig, params: &[f32], isa: IsaLevel) -> Self {
-        assert!(config.layers >= 2, "a SIREN has a sine layer and an output layer");
-        let empty = vec![Packed::default(); config.layers];
-        let mut siren = Self {
-            config,
-            isa,
-            forward: empty.clone(),
-            backward: empty,
-            biases: vec![Vec::new(); config.layers],
+    /// # Errors
+    /// [`FieldError::Setting`] names the one out of range.
+    pub fn new(shape: Shape, settings: SirenSettings) -> Result<Self, FieldError> {
+        shape.validate(MAX_AXES)?;
+        within("the width", settings.width, 1..=1 << 16, "1 to 65536")?;
+        within("the number of layers", settings.layers, 2..=64, "2 to 64")?;
+        let activation = Activation::Sine { omega_0: settings.omega_0 };
+        activation.validate()?;
+        let mlp = MlpShape {
+            inputs: shape.n_axes(),
+            width: settings.width,
+            layers: settings.layers,
+            outputs: shape.channels,
+            activation,
+            biased: true,
         };
-        siren.load(params);
-        siren
+        within("the number of weights", mlp.n_params(), 1..=MAX_PARAMS, "at most 268435456")?;
+        let coordinates = AxisTables::centred(&shape);
+        Ok(Self { shape, mlp, omega_0: settings.omega_0, coordinates })
+    }
+}
+
+impl Field for Siren {
+    type Model = SirenModel;
+    type Scratch = SirenScratch;
+
+    fn name(&self) -> &'static str {
+        "siren"
     }
 
-    /// Takes other weights of the same shape.
-    ///
-    /// # Panics
-    /// When their number is wrong.
-    pub fn load(&mut self, params: &[f32]) {
-        assert_eq!(params.len(), self.config.n_params(), "one value per weight");
-        for layer in 0..self.config.layers {
-            let (fan_in, fan_out) = self.config.fans(layer);
-            let scale = self.scale(layer);
-            let (weights, rest) = params[self.config.offset(layer)..].split_at(fan_in * fan_out);
-            self.forward[layer].pack(fan_in, fan_out, weights, 1, fan_in, scale);
-            self.backward[layer].pack(fan_out, fan_in, weights, fan_in, 1, scale);
-            self.biases[layer] = rest[..fan_out].iter().map(|b| b * scale).collect();
-        }
+    fn shape(&self) -> &Shape {
+        &self.shape
     }
 
-    /// Factor on a layer: `omega_0` inside sines.
-    fn scale(&self, layer: usize) -> f32 {
-        if layer + 1 == self.config.layers { 1.0 } else { self.config.omega_0 }
+    fn n_params(&self) -> usize {
+        self.mlp.n_params()
     }
 
-    /// Values at coordinates (rows × axes, each in [-1, 1]), rows × channels.
-    ///
-    /// # Panics
-    /// When the slices' lengths do not fit each other.
-    pub fn evaluate(&self, coordinates: &[f32], out: &mut [f32]) {
-        let (axes, channels) = (self.config.axes, self.config.channels);
-        assert_eq!(coordinates.len() / axes, out.len() / channels, "as many rows in as out");
-        coordinates.par_chunks(TILE * axes).zip(out.par_chunks_mut(TILE * channels)).for_each_init(
-            Scratch::default,
-            |scratch, (x, y)| {
-                scratch.inputs.clear();
-                scratch.inputs.extend_from_slice(x);
-                self.forward_tile(scratch);
-                y.copy_from_slice(&scratch.outputs);
-            },
-        );
-    }
-
-    /// From `inputs` to `outputs`, keeping what the way back needs.
-    fn forward_tile(&self, scratch: &mut Scratch) {
-        let SirenConfig { axes, channels, width, layers, .. } = self.config;
-        let rows = scratch.inputs.len() / axes;
-        scratch.features.resize(layers - 1, Vec::new());
-        for layer in 0..layers - 1 {
-            let (before, after) = scratch.features.split_at_mut(layer);
-            let (left, stride) =
-                before.last().map_or((&scratch.inputs, axes), |features| (features, 2 * width));
-            after[0].resize(rows * 2 * width, 0.0);
-            let bias = Start::Bias(&self.biases[layer]);
-            matmul(self.isa, rows, left, stride, &self.forward[layer], bias, &mut after[0], 2 * width);
-            sincos_rows(self.isa, rows, width, &mut after[0]);
-        }
-        let (left, last) = (&scratch.features[layers - 2], layers - 1);
-        scratch.outputs.resize(rows * channels, 0.0);
-        let bias = Start::Bias(&self.biases[last]);
-        matmul(self.isa, rows, left, 2 * width, &self.forward[last], bias, &mut scratch.outputs, channels);
-    }
-
-    /// From `outputs`, which hold ∂loss/∂outputs, back to the weights' gradient, which is added to.
-    fn backward_tile(&self, scratch: &mut Scratch, gradient: &mut [f32]) {
-        let SirenConfig { axes, width, layers, .. } = self.config;
-        let rows = scratch.inputs.len() / axes;
-        scratch.back.clear();
-        scratch.back.extend_from_slice(&scratch.outputs);
-        for layer in (0..layers).rev() {
-            let (fan_in, fan_out) = self.config.fans(layer);
-            if layer + 1 < layers {
-                // Of the sine's output → of its phase; the phase is omega_0 times the layer's output.
-                let rows_of = scratch.features[layer].chunks_exact(2 * width);
-                for (d, features) in scratch.back.chunks_exact_mut(width).zip(rows_of) {
-                    for (d, cosine) in d.iter_mut().zip(&features[width..]) {
-                        *d *= cosine;
-                    }
-                }
-            }
-            let (left, stride) = match layer.checked_sub(1) {
-                Some(before) => (&scratch.features[before], 2 * width),
-                None => (&scratch.inputs, axes),
+    /// `U(±1/axes)` in the first layer, `U(±sqrt(6/fan_in)/omega_0)` in the others; biases as their layer's matrix.
+    fn init(&self, seed: u64) -> Vec<f32> {
+        let (mut draws, mut params) = (Draws::new(seed), Vec::with_capacity(self.n_params()));
+        self.mlp.init(&mut params, |layer, fan_in, _, _| {
+            let bound = if layer == 0 {
+                1.0 / fan_in as f64
+            } else {
+                (6.0 / fan_in as f64).sqrt() / f64::from(self.omega_0)
             };
-            let part = &mut gradient[self.config.offset(layer)..][..(fan_in + 1) * fan_out];
-            let (weights, biases) = part.split_at_mut(fan_in * fan_out);
-            matmul_transposed(
-                self.isa,
-                rows,
-                &scratch.back,
-                fan_out,
-                fan_out,
-                left,
-                stride,
-                fan_in,
-                weights,
-                &mut scratch.transpose,
-            );
-            add_column_sums(self.isa, &scratch.back, biases);
-            if layer > 0 {
-                scratch.next.resize(rows * fan_in, 0.0);
-                let right = &self.backward[layer];
-                matmul(self.isa, rows, &scratch.back, fan_out, right, Start::Zero, &mut scratch.next, fan_in);
-                std::mem::swap(&mut scratch.back, &mut scratch.next);
-            }
-        }
-    }
-
-    /// Factors `omega_0` on the gradient: inside, phases are differentiated.
-    fn scale_gradient(&self, gradient: &mut [f32]) {
-        for layer in 0..self.config.layers {
-            let (fan_in, fan_out) = self.config.fans(layer);
-            let scale = self.scale(layer);
-            for g in &mut gradient[self.config.offset(layer)..][..(fan_in + 1) * fan_out] {
-                *g *= scale;
-            }
-        }
-    }
-}
-
-/// Computes losses and gradients on samples of one signal.
-pub struct SirenEngine<'s> {
-    siren: Siren,
-    signal: &'s Signal,
-    lanes: Vec<Lane>,
-}
-
-impl<'s> SirenEngine<'s> {
-    /// Prepares for a shape and a signal.
-    ///
-    /// # Panics
-    /// When axes or channels differ.
-    #[must_use]
-    pub fn new(config: SirenConfig, signal: &'s Signal, isa: IsaLevel) -> Self {
-        assert_eq!(config.axes, signal.info().extents.len(), "as many axes");
-        assert_eq!(config.channels, signal.info().channels, "as many channels");
-        let siren = Siren::new(config, &vec![0.0; config.n_params()], isa);
-        Self { siren, signal, lanes: (0..LANES).map(|_| Lane::default()).collect() }
-    }
-
-    /// Mean square error over the samples of these row-major numbers; its gradient replaces `gradient`.
-    ///
-    /// # Panics
-    /// When a slice has the wrong length or a number lies outside the signal.
-    pub fn loss_and_gradient(&mut self, params: &[f32], samples: &[u32], gradient: &mut [f32]) -> f64 {
-        self.siren.load(params);
-        let (siren, signal) = (&self.siren, self.signal);
-        let channels = siren.config.channels;
-        let n_values = samples.len() * channels;
-        let scale = 2.0 / n_values as f32;
-        let tiles: Vec<&[u32]> = samples.chunks(TILE).collect();
-        let n_lanes = self.lanes.len().min(tiles.len());
-        self.lanes[..n_lanes].par_iter_mut().enumerate().for_each(|(i, lane)| {
-            lane.gradient.clear();
-            lane.gradient.resize(siren.config.n_params(), 0.0);
-            lane.squared_error = 0.0;
-            for tile in &tiles[i * tiles.len() / n_lanes..(i + 1) * tiles.len() / n_lanes] {
-                lane.scratch.inputs.clear();
-                lane.targets.resize(tile.len() * channels, 0.0);
-                for (&sample, target) in tile.iter().zip(lane.targets.chunks_exact_mut(channels)) {
-                    push_coordinates(&signal.info().extents, sample as usize, &mut lane.scratch.inputs);
-                    signal.read_scaled((sample as usize * channels) as u64, target);
-                }
-                siren.forward_tile(&mut lane.scratch);
-                for (y, target) in lane.scratch.outputs.iter_mut().zip(&lane.targets) {
-                    *y -= target;
-                    lane.squared_error += f64::from(*y * *y);
-                    *y *= scale;
-                }
-                siren.backward_tile(&mut lane.scratch, &mut lane.gradient);
-            }
+            draws.uniform(bound)
         });
-        gradient.fill(0.0);
-        for lane in &self.lanes[..n_lanes] {
-            for (g, part) in gradient.iter_mut().zip(&lane.gradient) {
-                *g += part;
-            }
+        params
+    }
+
+    fn cost(&self) -> FieldCost {
+        FieldCost {
+            n_params: self.n_params(),
+            mac_paper: self.n_params() as f64,
+            mac_exec: self.mlp.n_mac() as f64,
+            // A decode evaluates each sine with its cosine.
+            sin_exec: 2.0 * self.mlp.n_hidden() as f64,
+            exp_exec: 0.0,
+            table_reads: 0.0,
         }
-        siren.scale_gradient(gradient);
-        self.lanes[..n_lanes].iter().map(|lane| lane.squared_error).sum::<f64>() / n_values as f64
+    }
+
+    /// The ASMR paper's for all its pictures: 1e-4 with cosine decay to 1e-5, full batch, 10,000 steps.
+    fn recipe(&self) -> Recipe {
+        Recipe::adam(1e-4, Schedule::Cosine { last: 0.1 }, 10_000)
+    }
+
+    fn model(&self, isa: IsaLevel) -> SirenModel {
+        SirenModel(Mlp::new(self.mlp, isa))
+    }
+
+    fn load(&self, model: &mut SirenModel, params: &[f32]) {
+        model.0.load(params);
+    }
+
+    fn forward(
+        &self,
+        model: &SirenModel,
+        _params: &[f32],
+        samples: &[u32],
+        scratch: &mut SirenScratch,
+        outputs: &mut [f32],
+    ) {
+        self.coordinates.fill(&self.shape, samples, &mut scratch.inputs);
+        model.0.forward(&scratch.inputs, &mut scratch.mlp, outputs);
+    }
+
+    fn backward(
+        &self,
+        model: &SirenModel,
+        _samples: &[u32],
+        scratch: &mut SirenScratch,
+        outputs: &mut [f32],
+        gradient: &mut [f32],
+        _deferred: &mut [f32],
+    ) {
+        model.0.backward(&scratch.inputs, &mut scratch.mlp, outputs, gradient, false);
     }
 }
 
-/// Appends a sample's coordinates: -1 at the first sample of an axis, 1 at the last.
-pub fn push_coordinates(extents: &[usize], sample: usize, out: &mut Vec<f32>) {
-    let mut stride: usize = extents.iter().product();
-    for &extent in extents {
-        stride /= extent;
-        let index = sample / stride % extent;
-        out.push((2.0 * index as f64 / (extent.max(2) - 1) as f64 - 1.0) as f32);
+/// A SIREN's shape, without the grid: what benches name.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SirenConfig {
+    /// Axes of the signal.
+    pub axes: usize,
+    /// Values per sample.
+    pub channels: usize,
+    /// Neurons of each sine layer.
+    pub width: usize,
+    /// Linear layers, at least 2.
+    pub layers: usize,
+    /// Factor inside every sine.
+    pub omega_0: f32,
+}
+
+impl SirenConfig {
+    /// Number of weights.
+    #[must_use]
+    pub fn n_params(&self) -> usize {
+        let hidden = self.layers.saturating_sub(2) * (self.width + 1) * self.width;
+        (self.axes + 1) * self.width + hidden + (self.width + 1) * self.channels
+    }
+
+    fn on(&self, extents: &[usize]) -> Siren {
+        let shape = Shape { extents: extents.to_vec(), channels: self.channels };
+        let settings = SirenSettings { width: self.width, layers: self.layers, omega_0: self.omega_0 };
+        Siren::new(shape, settings).expect("a SIREN's shape")
     }
 }
 
@@ -332,49 +204,15 @@ pub struct SirenFit {
 /// Fits a SIREN; gives its weights and the number of steps.
 ///
 /// # Panics
-/// When the shape does not fit the signal.
+/// When the shape does not fit the signal, or the fit diverges.
 #[must_use]
-pub fn fit(config: SirenConfig, signal: &Signal, fit: SirenFit) -> (Vec<f32>, u32) {
-    let start = Instant::now();
-    let isa = IsaLevel::detect();
-    let mut params = config.init(fit.seed);
-    let mut engine = SirenEngine::new(config, signal, isa);
-    let mut rng = ChaCha8Rng::seed_from_u64(fit.seed ^ 0x5eed);
-    let n_samples: usize = signal.info().extents.iter().product();
-    let mut order: Vec<u32> = (0..n_samples as u32).collect();
-    let mut next = n_samples;
-    let mut gradient = vec![0.0; params.len()];
-    let (mut first, mut second) = (gradient.clone(), gradient.clone());
-    let (beta1, beta2) = (0.9f64, 0.999f64);
-    let mut steps = 0;
-    loop {
-        let progress = start.elapsed().as_secs_f64() / fit.limit.as_secs_f64();
-        if progress >= 1.0 {
-            return (params, steps);
-        }
-        if next >= n_samples {
-            for i in (1..n_samples).rev() {
-                order.swap(i, ((u64::from(rng.next_u32()) * (i as u64 + 1)) >> 32) as usize);
-            }
-            next = 0;
-        }
-        let end = n_samples.min(next + fit.batch);
-        let loss = engine.loss_and_gradient(&params, &order[next..end], &mut gradient);
-        assert!(loss.is_finite(), "a SIREN's fit diverged at step {steps}");
-        next = end;
-        steps += 1;
-        let share = 0.1 + 0.9 * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
-        let step = AdamStep {
-            rate: (fit.rate * share) as f32,
-            beta1: beta1 as f32,
-            beta2: beta2 as f32,
-            epsilon: 1e-8,
-            correction1: (1.0 / (1.0 - beta1.powi(steps as i32))) as f32,
-            correction2: (1.0 / (1.0 - beta2.powi(steps as i32))) as f32,
-            gradient_scale: 1.0,
-        };
-        adam(isa, step, &gradient, &mut first, &mut second, &mut params);
-    }
+pub fn fit(config: SirenConfig, signal: &Signal, how: SirenFit) -> (Vec<f32>, u32) {
+    let siren = config.on(&signal.info().extents);
+    let recipe = Recipe { rate: how.rate, batch: Some(how.batch), ..siren.recipe() };
+    let options = FitOptions { seed: how.seed, ..FitOptions::new(recipe, Stop::Time(how.limit)) };
+    let fitted = fit::fit(&siren, signal, &options, &mut |_| ControlFlow::Continue(()));
+    let fitted = fitted.unwrap_or_else(|error| panic!("a SIREN's fit: {error}"));
+    (fitted.params, fitted.steps)
 }
 
 /// The signal that a SIREN gives, clamped and rounded to 8 bits.
@@ -383,13 +221,8 @@ pub fn fit(config: SirenConfig, signal: &Signal, fit: SirenFit) -> (Vec<f32>, u3
 /// When the shapes do not fit.
 #[must_use]
 pub fn decode(config: SirenConfig, params: &[f32], extents: &[usize]) -> Samples {
-    let n_samples: usize = extents.iter().product();
-    let siren = Siren::new(config, params, IsaLevel::detect());
-    let mut coordinates = Vec::with_capacity(n_samples * config.axes);
-    for sample in 0..n_samples {
-        push_coordinates(extents, sample, &mut coordinates);
-    }
-    let mut values = vec![0.0; n_samples * config.channels];
-    siren.evaluate(&coordinates, &mut values);
+    let siren = config.on(extents);
+    let values = field::decode(&siren, params, 0..siren.shape.n_samples(), IsaLevel::detect());
+    let values = values.unwrap_or_else(|error| panic!("a SIREN's decode: {error}"));
     Samples::U8(values.iter().map(|v| (v.clamp(0.0, 1.0) * 255.0 + 0.5) as u8).collect())
 }

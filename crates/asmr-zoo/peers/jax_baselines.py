@@ -1,0 +1,238 @@
+"""Fits the baselines of asmr-zoo in JAX, written from the papers' equations and differentiated automatically, and prints
+the PSNR that each reaches, mean and deviation over seeds: what tests/independent.rs compares the crate's own fits with.
+
+    python jax_baselines.py .../image/camera.png [METHOD …]      # needs jax and pillow
+
+The signal is a square of camera.png; the settings are small ones, the same as in that test. Initial weights are drawn
+here, from the same distributions; so figures agree to what seeds change, not to the bit.
+"""
+
+import math
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+TOP, LEFT, SIDE, STEPS, SEEDS = 120, 216, 48, 200, 20
+
+picture = np.asarray(Image.open(sys.argv[1]).convert("L"), np.float32)
+target = jnp.asarray(picture[TOP:TOP + SIDE, LEFT:LEFT + SIDE].reshape(-1, 1) / 255)
+row, column = np.divmod(np.arange(SIDE * SIDE), SIDE)
+index = np.stack([row, column], 1)
+ends = jnp.asarray(2 * index / (SIDE - 1) - 1, jnp.float32)
+share = index / SIDE
+
+
+def uniform(key, shape, bound):
+    return jax.random.uniform(key, shape, jnp.float32, -bound, bound)
+
+
+def keys(seed):
+    key = jax.random.PRNGKey(seed)
+    while True:
+        key, one = jax.random.split(key)
+        yield one
+
+
+def encoded(x, n):
+    columns = []
+    for axis in range(2):
+        columns.append(x[:, axis])
+        for i in range(n):
+            columns += [np.sin(2**i * np.pi * x[:, axis]), np.cos(2**i * np.pi * x[:, axis])]
+    return jnp.asarray(np.stack(columns, 1), jnp.float32)
+
+
+def cosine(last):
+    return lambda p: last + (1 - last) * 0.5 * (1 + math.cos(math.pi * p))
+
+
+def siren(key):
+    fans, w = [2, 48, 48, 48, 1], 30.0
+    params = []
+    for i, (n, m) in enumerate(zip(fans, fans[1:])):
+        bound = 1 / n if i == 0 else math.sqrt(6 / n) / w
+        params.append((uniform(next(key), (n, m), bound), uniform(next(key), (m,), bound)))
+
+    def f(params):
+        z = ends
+        for a, b in params[:-1]:
+            z = jnp.sin(w * (z @ a + b))
+        return z @ params[-1][0] + params[-1][1]
+
+    return params, f, None, dict(rate=5e-4, schedule=cosine(0.1))
+
+
+def ffn(key):
+    frequencies = 5.0 * jax.random.normal(next(key), (2, 64))
+    angles = 2 * jnp.pi * jnp.asarray(share, jnp.float32) @ frequencies
+    features = jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], 1)
+    fans = [128, 64, 64, 1]
+    params = [(math.sqrt(2 / (n + m)) * jax.random.normal(next(key), (n, m)), 0.01 * jax.random.normal(next(key), (m,)))
+              for n, m in zip(fans, fans[1:])]
+
+    def f(params):
+        z = features
+        for a, b in params[:-1]:
+            z = jax.nn.relu(z @ a + b)
+        return jax.nn.sigmoid(z @ params[-1][0] + params[-1][1])
+
+    return params, f, None, dict(rate=1e-3)
+
+
+def kilonerf(key):
+    cell = jnp.asarray((row * 4 // SIDE) * 4 + column * 4 // SIDE)
+    features = encoded(2 * share - 1, 6)
+    fans = [26, 16, 16, 16, 1]
+    params = [(uniform(next(key), (16, n, m), math.sqrt(6 / n)), jnp.zeros((16, m))) for n, m in zip(fans, fans[1:])]
+
+    def f(params):
+        z = features
+        for i, (a, b) in enumerate(params):
+            z = jnp.einsum("rn,rnm->rm", z, a[cell]) + b[cell]
+            z = z if i == 3 else jax.nn.leaky_relu(z, 0.2)
+        return z
+
+    return params, f, None, dict(rate=2e-3, schedule=cosine(0.02))
+
+
+def loe(key):
+    tiles, scale, ids = [4, 4, 3], 1, []
+    for t in tiles:
+        scale *= t
+        y, x = row * scale // SIDE % t, column * scale // SIDE % t
+        ids.append(jnp.asarray(y * t + x))
+    features = encoded(2 * share - 1, 5)
+    fans = [22, 16, 16, 16]
+    params = [(uniform(next(key), (t * t, n, m), math.sqrt(6 / n)), jnp.zeros(m))
+              for t, n, m in zip(tiles, fans, fans[1:])]
+    params.append((uniform(next(key), (16, 1), math.sqrt(6 / 16)), jnp.zeros(1)))
+
+    def f(params):
+        z = features
+        for (a, b), tile in zip(params, ids):
+            z = jax.nn.leaky_relu(jnp.einsum("rn,rnm->rm", z, a[tile]) + b, 0.2)
+        return z @ params[-1][0] + params[-1][1]
+
+    return params, f, None, dict(rate=5e-3, schedule=cosine(1e-3))
+
+
+def ngp(key):
+    levels, size, tables, lookups = 6, 1 << 9, [], []
+    for level in range(levels):
+        n = math.floor(4 * (32 / 4) ** (level / (levels - 1)) + 1e-6)
+        dense = (n + 1) ** 2 <= size
+        tables.append(uniform(next(key), ((n + 1) ** 2 if dense else size, 2), 1e-4))
+        x = (index + 0.5) / SIDE * n
+        low = np.floor(x).astype(np.uint64)
+        corners = []
+        for dy in (0, 1):
+            for dx in (0, 1):
+                y, c = low[:, 0] + np.uint64(dy), low[:, 1] + np.uint64(dx)
+                weight = np.abs(x[:, 0] - low[:, 0] - 1 + dy) * np.abs(x[:, 1] - low[:, 1] - 1 + dx)
+                entry = y * np.uint64(n + 1) + c if dense else (c ^ (y * np.uint64(2654435761))) % np.uint64(size)
+                corners.append((jnp.asarray(entry.astype(np.int32)), jnp.asarray(weight[:, None], jnp.float32)))
+        lookups.append(corners)
+    fans = [12, 16, 16, 1]
+    mlp = [uniform(next(key), (n, m), math.sqrt(6 / (n + m))) for n, m in zip(fans, fans[1:])]
+
+    def f(params):
+        mlp, tables = params
+        z = jnp.concatenate([sum(t[e] * w for e, w in corners) for t, corners in zip(tables, lookups)], 1)
+        for a in mlp[:-1]:
+            z = jax.nn.relu(z @ a)
+        return z @ mlp[-1]
+
+    def penalty(params):
+        return 0.5e-6 * sum((a**2).sum() for a in params[0])
+
+    return (mlp, tables), f, penalty, dict(rate=1e-2, beta2=0.99, epsilon=1e-15)
+
+
+def wire(key):
+    h, w, s = int(48 / math.sqrt(2)), 10.0, 10.0
+
+    def draw(n, m):
+        bound = 1 / math.sqrt(n)
+        return [uniform(next(key), (n, m), bound), uniform(next(key), (n, m), bound),
+                uniform(next(key), (m,), bound), uniform(next(key), (m,), bound)]
+
+    params = [draw(2, h), draw(h, h), draw(h, 1)]
+    # The first layer is real.
+    params[0][1], params[0][3] = jnp.zeros((0,)), jnp.zeros((0,))
+
+    def gabor(z):
+        return jnp.exp(1j * w * z - (s * jnp.abs(z)) ** 2)
+
+    def f(params):
+        z = gabor((ends @ params[0][0] + params[0][2]).astype(jnp.complex64))
+        for i, (a, b, c, d) in enumerate(params[1:]):
+            z = z @ (a + 1j * b) + (c + 1j * d)
+            z = z if i == 1 else gabor(z)
+        return z.real
+
+    return params, f, None, dict(rate=5e-3, schedule=lambda p: 0.1**p)
+
+
+def plenoxels(key):
+    n = 20
+    x = index / (SIDE - 1) * (n - 1)
+    low = np.minimum(np.floor(x), n - 2).astype(np.int32)
+    corners = [(low[:, 0] + dy, low[:, 1] + dx,
+                jnp.asarray(np.abs(x[:, 0] - low[:, 0] - 1 + dy) * np.abs(x[:, 1] - low[:, 1] - 1 + dx), jnp.float32))
+               for dy in (0, 1) for dx in (0, 1)]
+
+    def f(grid):
+        return sum(grid[y, c] * w for y, c, w in corners)[:, None]
+
+    def penalty(grid):
+        down = jnp.pad(grid[1:] - grid[:-1], ((0, 1), (0, 0)))
+        right = jnp.pad(grid[:, 1:] - grid[:, :-1], ((0, 0), (0, 1)))
+        return 1e-4 / n**2 * jnp.sqrt(((down**2 + right**2) * (n / 256) ** 2) + 1e-9).sum()
+
+    schedule = dict(rate=1e-2, beta1=0.0, beta2=0.95, schedule=lambda p: 0.01**p)
+    return jnp.full((n, n), 0.5), f, penalty, schedule
+
+
+def fit(method, seed):
+    params, f, penalty, how = method(keys(seed))
+    beta1, beta2, epsilon = how.get("beta1", 0.9), how.get("beta2", 0.999), how.get("epsilon", 1e-8)
+
+    def loss(params):
+        return ((f(params) - target) ** 2).mean() + (penalty(params) if penalty else 0)
+
+    # The hash grid leaves weights without a gradient alone, moments and step counts included.
+    def moves(g):
+        return g != 0 if method is ngp else jnp.ones_like(g, bool)
+
+    @jax.jit
+    def step(params, first, second, count, rate):
+        g = jax.grad(loss)(params)
+        first = jax.tree.map(lambda m, g: jnp.where(moves(g), beta1 * m + (1 - beta1) * g, m), first, g)
+        second = jax.tree.map(lambda v, g: jnp.where(moves(g), beta2 * v + (1 - beta2) * g**2, v), second, g)
+        count = jax.tree.map(lambda t, g: t + moves(g), count, g)
+
+        def update(p, m, v, t, g):
+            moved = p - rate * (m / (1 - beta1**t)) / (jnp.sqrt(v / (1 - beta2**t)) + epsilon)
+            return jnp.where(moves(g), moved, p)
+
+        return jax.tree.map(update, params, first, second, count, g), first, second, count
+
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    first, second, count = zeros, zeros, zeros
+    schedule = how.get("schedule", lambda p: 1.0)
+    for t in range(STEPS):
+        rate = how["rate"] * schedule(t / STEPS)
+        params, first, second, count = step(params, first, second, count, rate)
+    mse = ((jnp.clip(f(params), 0, 1) - target) ** 2).mean()
+    return float(-10 * jnp.log10(mse))
+
+
+for method in [siren, ffn, kilonerf, loe, ngp, wire, plenoxels]:
+    if sys.argv[2:] and method.__name__ not in sys.argv[2:]:
+        continue
+    # Nothing is drawn for an explicit grid.
+    values = [fit(method, seed) for seed in range(1 if method is plenoxels else SEEDS)]
+    print(f"{method.__name__}\t{np.mean(values):.3f}\t{np.std(values):.3f}", flush=True)
