@@ -136,17 +136,17 @@ fn check(bytes: &[u8]) -> bool {
     let chunks: Vec<Option<Chunk>> =
         (0..header.n_chunks()).map(|chunk| damaged.chunk(chunk).map_err(|error| told(&error)).ok()).collect();
     // Of a file in progressive order the first passes may be whole where others are not.
-    for chunk in 0..header.n_chunks() {
+    for (chunk, whole) in chunks.iter().enumerate() {
         match damaged.whole_passes(chunk) {
             Ok((read, n)) => {
                 assert!(n <= damaged.n_passes_there(chunk) && n <= header.n_passes());
-                assert_eq!(n == header.n_passes(), chunks[chunk].is_some());
-                assert!(chunks[chunk].as_ref().is_none_or(|whole| *whole == read));
+                assert_eq!(n == header.n_passes(), whole.is_some());
+                assert!(whole.as_ref().is_none_or(|whole| *whole == read));
                 assert_eq!(read.network.config(), &header.chunk_config(chunk));
             }
             Err(error) => {
                 told(&error);
-                assert!(chunks[chunk].is_none(), "only its first passes fail: {error}");
+                assert!(whole.is_none(), "only its first passes fail: {error}");
             }
         }
     }

@@ -131,7 +131,7 @@ impl TensorSteps {
     fn are_within(&self, octaves: u8) -> bool {
         let largest = |grades: &[u8]| u32::from(grades.iter().copied().max().unwrap_or(0));
         let coarsest = u32::from(self.finest.code) + largest(&self.rows) + largest(&self.columns);
-        coarsest + 4 * u32::from(octaves) <= u32::from(u8::MAX)
+        u8::try_from(coarsest + 4 * u32::from(octaves)).is_ok()
     }
 
     fn graded(&self, row: usize, column: usize) -> Step {

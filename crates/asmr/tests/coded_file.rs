@@ -389,7 +389,7 @@ fn damage_of_a_progressive_file_is_where_it_is() {
             match reader.whole_passes(k) {
                 Ok((chunk, whole)) => assert!(whole == n && (n < 3 || chunk == *expected), "byte {at}"),
                 Err(error) => {
-                    assert!(n == 0 && matches!(error, FileError::Damaged { .. }), "byte {at}: {error}")
+                    assert!(n == 0 && matches!(error, FileError::Damaged { .. }), "byte {at}: {error}");
                 }
             }
         }

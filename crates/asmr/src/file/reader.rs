@@ -211,7 +211,7 @@ impl<R: Read + Seek> AsmrReader<R> {
             (Some(n_slabs), true) => Some(separated(&codes.pop().unwrap_or_default(), n_slabs)?),
             _ => None,
         };
-        decoded(self.header.chunk_config(chunk), &self.header.refinements, &codes, corrections)
+        decoded(&self.header.chunk_config(chunk), &self.header.refinements, &codes, corrections)
     }
 
     /// Reads as many of a chunk's first passes as are whole, and gives their number too.
@@ -305,13 +305,13 @@ impl Stored {
                 (parts.swap_remove(0), Some(slabs))
             }
         };
-        decoded(config, &[], &[code], corrections)
+        decoded(&config, &[], &[code], corrections)
     }
 }
 
 /// A chunk of the first passes of its weights, or all of them.
 fn decoded(
-    config: NetworkConfig,
+    config: &NetworkConfig,
     refinements: &[u8],
     passes: &[Vec<u8>],
     corrections: Option<Vec<Vec<u8>>>,
@@ -319,9 +319,9 @@ fn decoded(
     // The decoder's own memory, asked for in a way that can be refused.
     let n_bytes = config.n_params() as u64 * 8;
     Vec::<u64>::new().try_reserve_exact(config.n_params()).map_err(|_| FileError::Memory { n_bytes })?;
-    let weights = QuantisedWeights::decode_passes(&config, refinements, passes)
+    let weights = QuantisedWeights::decode_passes(config, refinements, passes)
         .map_err(|error| FileError::Inconsistent(error.to_string()))?;
-    let network = Network::new(config.clone(), weights.weights(&config))?;
+    let network = Network::new(config.clone(), weights.weights(config))?;
     Ok(Chunk { network, steps: Some(weights.steps), corrections })
 }
 
