@@ -7,7 +7,7 @@ use std::io::{BufReader, Cursor};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use asmr::coding::TensorSteps;
+use asmr::coding::{QuantisedWeights, TensorSteps};
 use asmr::cost::Cost;
 use asmr::file::{
     AsmrFile, AsmrReader, AsmrWriter, Encoding, FileHeader, FitRecord, WrittenChunk, write_progressive,
@@ -21,7 +21,7 @@ use asmr_train::budget::width_for_time;
 use asmr_train::config::{FitConfig, Preset};
 use asmr_train::fit::{Control, Ending, Fit, FitError, Fitted};
 use asmr_train::measure::decoded_psnr_db;
-use asmr_train::quantise::{Quantised, quantise, quantise_to_size};
+use asmr_train::quantise::{self, Quantised, quantise, quantise_to_size};
 use serde::Serialize;
 
 use crate::args::{Common, EncodeArgs, PartArgs};
@@ -52,8 +52,10 @@ const DEFAULT_LOSS_DB: f64 = 0.1;
 
 /// What is shown while weights are rounded ...
 const ROUNDING: &str = "rounding the weights";
-/// ... and while corrections are made.
+/// ... while corrections are made ...
 const CORRECTING: &str = "coding the corrections";
+/// ... and while chunks are put into progressive order.
+const ORDERING: &str = "making the passes";
 
 /// Stored values of a signal that a fit holds in memory; a larger one is read from a temporary file.
 const HELD_BYTES: u64 = 256 << 20;
@@ -415,10 +417,21 @@ impl Job<'_> {
 
     /// Puts a file that was written chunk by chunk into progressive order, if it is to be.
     fn order(&self) -> Result<(), Failure> {
-        if self.args.progressive {
-            partfile::put_in_order(self.output, &self.header.refinements, self.common)?;
+        if !self.args.progressive {
+            return Ok(());
         }
-        Ok(())
+        showing(ORDERING, self.common.quiet, || {
+            partfile::put_in_order(self.output, &self.header.refinements, &mut self.passes(), self.common)
+        })
+    }
+
+    /// What makes the passes of a chunk's weights.
+    fn passes(&self) -> impl FnMut(&Network, &QuantisedWeights) -> Option<Vec<QuantisedWeights>> {
+        let Self { config: FitConfig { batch, seed, .. }, header, .. } = self;
+        move |network, weights| {
+            let info = header.signal.slices(network.config().partition.extents()[0]);
+            quantise::passes(network, weights, &info, &header.refinements, *batch, *seed)
+        }
     }
 
     /// The corrections of a chunk, if errors are bounded.
@@ -452,7 +465,9 @@ impl Job<'_> {
                 return Ok(file.into_inner());
             }
             let mut reader = AsmrReader::open(file, &files::limits(self.common))?;
-            let ordered = write_progressive(&mut reader, &self.header.refinements, Cursor::new(Vec::new()))?;
+            let passes = &mut self.passes();
+            let into = Cursor::new(Vec::new());
+            let ordered = write_progressive(&mut reader, &self.header.refinements, passes, into)?;
             Ok(ordered.0.into_inner())
         };
         write().map_err(|error| files::unmakeable(self.output, &error))

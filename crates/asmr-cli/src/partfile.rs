@@ -1,10 +1,10 @@
 //! The file of a sequence while it grows: `OUTPUT.part` beside the output, renamed to it when it is whole.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::BufWriter;
+use std::io::{BufWriter, Cursor};
 use std::path::{Path, PathBuf};
 
-use asmr::coding::TensorSteps;
+use asmr::coding::{QuantisedWeights, TensorSteps};
 use asmr::file::{AsmrWriter, FileError, FileHeader, WrittenChunk, write_progressive};
 use asmr::network::Network;
 
@@ -145,16 +145,17 @@ impl PartFile {
     }
 }
 
-/// Puts the chunks of a whole file into progressive order.
-pub(crate) fn put_in_order(output: &Path, refinements: &[u8], common: &Common) -> Result<(), Failure> {
+/// Puts the chunks of a whole file into progressive order. A file is small beside its signal: it is put together in memory.
+pub(crate) fn put_in_order(
+    output: &Path,
+    refinements: &[u8],
+    passes: &mut dyn FnMut(&Network, &QuantisedWeights) -> Option<Vec<QuantisedWeights>>,
+    common: &Common,
+) -> Result<(), Failure> {
     let mut reader = files::open_asmr(output, common)?;
-    files::write_file(output, || {
-        Ok(asmr_media::write_with_seek(output, |file| {
-            write_progressive(&mut reader, refinements, BufWriter::new(file))
-                .map_err(std::io::Error::other)?;
-            Ok(())
-        })?)
-    })
+    let ordered = write_progressive(&mut reader, refinements, passes, Cursor::new(Vec::new()));
+    let (bytes, _) = ordered.map_err(|error| files::unmakeable(output, &error))?;
+    files::write_bytes(output, bytes.get_ref())
 }
 
 impl Drop for PartFile {

@@ -222,7 +222,11 @@ fn files(seeds: &Seeds) {
             put(&format!("{name}-{}", encoding.name()), &bytes);
             if encoding == Encoding::Coded && ["sound", "film"].contains(&name) {
                 let mut reader = AsmrReader::open(Cursor::new(bytes), &Limits::default()).unwrap();
-                let ordered = write_progressive(&mut reader, &[2, 1], Cursor::new(Vec::new())).unwrap();
+                let passes = &mut |network: &Network, weights: &QuantisedWeights| {
+                    weights.nearest_passes(network.config(), &[2, 1])
+                };
+                let into = Cursor::new(Vec::new());
+                let ordered = write_progressive(&mut reader, &[2, 1], passes, into).unwrap();
                 put(&format!("{name}-progressive"), &ordered.0.into_inner());
             }
             let max_error = match name {

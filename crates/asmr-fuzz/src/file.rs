@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 
+use asmr::coding::QuantisedWeights;
 use asmr::exact::ExactDecoder;
 use asmr::file::{
     AsmrFile, AsmrReader, AsmrWriter, Chunk, Encoding, FileError, FileHeader, Limits, MAGIC,
@@ -221,7 +222,11 @@ fn written(header: &FileHeader, chunks: &[Chunk]) -> Vec<u8> {
         let unordered = written_in_chunks(&FileHeader { refinements: Vec::new(), ..header.clone() }, chunks);
         let mut reader =
             AsmrReader::open(Cursor::new(&unordered[..]), &Limits::default()).expect("our own file");
-        let ordered = write_progressive(&mut reader, &header.refinements, Cursor::new(Vec::new()));
+        let passes = &mut |network: &Network, weights: &QuantisedWeights| {
+            weights.nearest_passes(network.config(), &header.refinements)
+        };
+        let into = Cursor::new(Vec::new());
+        let ordered = write_progressive(&mut reader, &header.refinements, passes, into);
         return ordered.expect("what was read can be written").0.into_inner();
     }
     if let [Chunk { network, steps, corrections: None }] = chunks {

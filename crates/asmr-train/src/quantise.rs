@@ -8,8 +8,10 @@
 //! their `h`, by row and column differently; where that pays, their steps differ by row and column too.
 
 use asmr::coding::{MAX_MAGNITUDE, QuantisedWeights, Step, TensorSteps};
-use asmr::network::{Network, Role, Tensor};
-use asmr::signal::Source;
+use asmr::inference::{Decoder, Request};
+use asmr::network::{Network, NetworkConfig, Role, Tensor};
+use asmr::signal::{SignalInfo, Source};
+use asmr::walk::Region;
 use asmr_kernels::IsaLevel;
 use rayon::prelude::*;
 
@@ -39,6 +41,8 @@ const NEAR: f64 = 0.97;
 const NEAR_BITS: f64 = 0.02;
 /// The part of [`MAX_MAGNITUDE`] that a tensor's largest weight may take; the rest is for feedback to move it.
 const MAGNITUDE_SHARE: f64 = 0.99;
+/// Samples over which coarse weights are compared.
+const COMPARED_SAMPLES: f64 = 131_072.0;
 /// What rounding to a size begins with.
 const FIRST_LOSS_DB: f64 = 0.2;
 
@@ -163,8 +167,7 @@ pub fn quantise(
     job.done(rounded, (before, mse))
 }
 
-/// Rounds a network's weights so that their code ([`QuantisedWeights::encode`], or with `refinements` all of
-/// [`QuantisedWeights::encode_passes`]) has at most `n_bytes` bytes, and about that; the loss is what it is. `None` if nothing is
+/// Rounds a network's weights so that their code ([`QuantisedWeights::encode`], or with `refinements` that of all [`passes`]) has at most `n_bytes` bytes, and about that; the loss is what it is. `None` if nothing is
 /// so short. Otherwise as [`quantise`].
 ///
 /// # Errors
@@ -194,8 +197,14 @@ pub fn quantise_to_size(
     for tries in 1.. {
         let rounded = job.round(bits.exp2());
         let weights = QuantisedWeights::nearest(config, rounded.1.clone(), &rounded.0);
-        let passes = if refinements.is_empty() { None } else { weights.encode_passes(config, refinements) };
-        let length: usize = passes.unwrap_or_else(|| vec![weights.encode(config)]).iter().map(Vec::len).sum();
+        let length: usize = if refinements.is_empty() {
+            weights.encode(config).len()
+        } else {
+            let network = Network::new(config.clone(), rounded.0.clone())?;
+            let passes = passes(&network, &weights, signal.info(), refinements, batch, seed);
+            let codes = passes.map(|passes| QuantisedWeights::encode_passes(config, &passes));
+            codes.unwrap_or_else(|| vec![weights.encode(config)]).iter().map(Vec::len).sum()
+        };
         let excess = (length as f64 - n_bytes as f64) * 8.0 / n_params;
         if excess <= 0.0 {
             kept = Some((bits, rounded));
@@ -220,6 +229,88 @@ pub fn quantise_to_size(
     let Some((_, rounded)) = kept else { return Ok(None) };
     let mse = job.mse(&rounded.0);
     job.done(rounded, (before, mse)).map(Some)
+}
+
+/// Passes of a network's weights for [`QuantisedWeights::encode_passes`]: each of `refinements` makes steps finer by that many
+/// octaves, and before it weights are rounded so that errors make up for each other, as [`quantise`] rounds them, or one by one:
+/// whichever is nearer to what the network gives in the middle of its signal. That needs only the network: outputs are probed over
+/// `batch` of the cells of a signal with this shape.
+///
+/// `None` as [`QuantisedWeights::nearest_passes`].
+///
+/// # Panics
+/// When the network has another shape.
+#[must_use]
+pub fn passes(
+    network: &Network,
+    weights: &QuantisedWeights,
+    info: &SignalInfo,
+    refinements: &[u8],
+    batch: f64,
+    seed: u64,
+) -> Option<Vec<QuantisedWeights>> {
+    let (config, params) = (network.config(), network.params());
+    let mut passes = weights.nearest_passes(config, refinements)?;
+    let blank = Blank(info);
+    let mut engine = GradientEngine::new(config, &blank, IsaLevel::detect());
+    let curvatures = curvatures(&mut engine, params, &mut Sampler::new(config, batch, seed));
+    let region = middle(config.partition.extents());
+    let given = values(config, params, region);
+    let distance = |params: &[f32]| -> f64 {
+        let values = values(config, params, region);
+        values.iter().zip(&given).map(|(a, b)| f64::from(a - b).powi(2)).sum()
+    };
+    let n_coarse = refinements.len();
+    for pass in &mut passes[..n_coarse] {
+        let rounded: Vec<f32> = curvatures
+            .par_iter()
+            .zip(&pass.steps)
+            .flat_map(|(curvature, steps)| curvature.rounded(&params[curvature.tensor.range()], steps))
+            .collect();
+        let fed_back = QuantisedWeights::nearest(config, pass.steps.clone(), &rounded);
+        // Far from the weights, errors do not add up as they do near them.
+        if distance(&fed_back.weights(config)) < distance(&pass.weights(config)) {
+            *pass = fed_back;
+        }
+    }
+    Some(passes)
+}
+
+/// The middle of a grid, of at most about [`COMPARED_SAMPLES`].
+fn middle(extents: &[usize]) -> Region {
+    let n_samples: f64 = extents.iter().map(|&extent| extent as f64).product();
+    let share = (COMPARED_SAMPLES / n_samples).min(1.0).powf(1.0 / extents.len() as f64);
+    let mut region = Region::whole(extents);
+    for (axis, &extent) in extents.iter().enumerate() {
+        let length = ((extent as f64 * share) as u64).max(1);
+        region.start[axis] = (extent as u64 - length) / 2;
+        region.end[axis] = region.start[axis] + length;
+    }
+    region
+}
+
+/// What a network with some weights gives in a box of its samples.
+fn values(config: &NetworkConfig, params: &[f32], region: Region) -> Vec<f32> {
+    let n_samples: u64 =
+        (0..config.partition.n_axes()).map(|axis| region.end[axis] - region.start[axis]).product();
+    let mut values = vec![0.0; n_samples as usize * config.channels];
+    let network = Network::new(config.clone(), params.to_vec()).expect("multiples of steps are weights");
+    let decoded = Decoder::new(&network).decode(&Request { region, thumbnail: 1 }, &mut values);
+    decoded.expect("a box of its samples");
+    values
+}
+
+/// A signal of zeros: probes ask for none of its values.
+struct Blank<'a>(&'a SignalInfo);
+
+impl Source for Blank<'_> {
+    fn info(&self) -> &SignalInfo {
+        self.0
+    }
+
+    fn read_scaled(&self, _start: u64, out: &mut [f32]) {
+        out.fill(0.0);
+    }
 }
 
 /// Weights and the steps that they are multiples of.
@@ -307,14 +398,7 @@ fn round(curvatures: &[Curvature], params: &[f32], distortion: f64) -> Rounded {
             let weights = &params[curvature.tensor.range()];
             let largest = weights.iter().fold(0.0f32, |most, w| most.max(w.abs()));
             let steps = curvature.steps(distortion, f64::from(largest));
-            let rounded = match &curvature.factors {
-                Some((left, right)) => round_with_feedback(weights, left, right, &steps),
-                None => weights
-                    .iter()
-                    .map(|&w| steps.finest.weight(steps.finest.quantise(f64::from(w))))
-                    .collect(),
-            };
-            (rounded, steps)
+            (curvature.rounded(weights, &steps), steps)
         })
         .collect();
     let (weights, steps): (Vec<_>, _) = rounded.into_iter().unzip();
@@ -322,6 +406,15 @@ fn round(curvatures: &[Curvature], params: &[f32], distortion: f64) -> Rounded {
 }
 
 impl Curvature {
+    /// The tensor's weights as multiples of steps: with feedback where there are factors, to the nearest otherwise.
+    fn rounded(&self, weights: &[f32], steps: &TensorSteps) -> Vec<f32> {
+        if let Some((left, right)) = &self.factors {
+            return round_with_feedback(weights, left, right, steps);
+        }
+        let step = steps.finest;
+        weights.iter().map(|&w| step.weight(step.quantise(f64::from(w)))).collect()
+    }
+
     /// Steps such that each weight raises the mean squared error by about `distortion`, if they can be that small and reach the
     /// `largest` weight.
     fn steps(&self, distortion: f64, largest: f64) -> TensorSteps {

@@ -1,5 +1,7 @@
 //! Quantised networks lose what was planned, and sensitivities are what the definition says.
 
+use asmr::coding::QuantisedWeights;
+use asmr::inference::{Decoder, Request};
 use asmr::network::{Modulator, Network, NetworkConfig};
 use asmr::partition::{Partition, parse_bases};
 use asmr::reference;
@@ -9,7 +11,7 @@ use asmr_train::config::{FitConfig, Preset};
 use asmr_train::fit::{Control, fit};
 use asmr_train::gradient::{Batch, GradientEngine};
 use asmr_train::measure::decoded_psnr_db;
-use asmr_train::quantise::{Quantised, curvatures, quantise};
+use asmr_train::quantise::{Quantised, curvatures, passes, quantise};
 use asmr_train::sampler::Sampler;
 
 fn config(
@@ -206,4 +208,46 @@ fn what_is_lost_is_lost_of_decoded_values() {
         n_cases += 1;
     }
     assert_eq!(n_cases, 2);
+}
+
+/// Passes end with the network's own weights, and none of them is farther from what it gives than weights rounded one by one.
+#[test]
+fn coarse_passes_are_no_worse_than_the_nearest_weights() {
+    let signal = picture(&[64, 96], 3);
+    let (mut n_cases, mut n_better) = (0, 0);
+    for (bases, width, modulator) in
+        [("4,4,4;4,4,6", 48, Modulator::Linear), ("2,4,8;3,4,8", 24, Modulator::Linear)]
+    {
+        let config = config(bases, &[64, 96], 3, width, modulator);
+        let fit_config = FitConfig { steps: 300, ..FitConfig::preset(Preset::Default, &config) };
+        let network = fit(&signal, &config, &fit_config, &Control::default(), &mut |_| {}).unwrap().network;
+        let Quantised { network, steps, .. } = quantise(&network, &signal, 1.0, 1, 0.1).unwrap();
+        let weights = QuantisedWeights::exact(&config, steps, network.params()).unwrap();
+        // Of floats, what is decoded is what the network gives.
+        let whole = Request::whole(&config.partition);
+        let mut given = vec![0.0; 64 * 96 * 3];
+        Decoder::new(&network).decode(&whole, &mut given).unwrap();
+        let given = Signal::new(signal.info().clone(), Samples::F32(given)).unwrap();
+        let db = |weights: &QuantisedWeights| {
+            let network = Network::new(config.clone(), weights.weights(&config)).unwrap();
+            decoded_psnr_db(&network, &given).unwrap()
+        };
+        for refinements in [&[2][..], &[3], &[1, 2]] {
+            let made = passes(&network, &weights, signal.info(), refinements, 1.0, 1).unwrap();
+            let nearest = weights.nearest_passes(&config, refinements).unwrap();
+            assert_eq!(made.len(), 1 + refinements.len());
+            assert_eq!(made.last(), nearest.last());
+            let mut last = f64::NEG_INFINITY;
+            for (made, nearest) in made.iter().zip(&nearest) {
+                assert_eq!(made.steps, nearest.steps);
+                let (made, nearest) = (db(made), db(nearest));
+                assert!(made > last && made >= nearest, "{bases} {refinements:?}: {made}, {nearest} dB");
+                n_better += usize::from(made > nearest);
+                last = made;
+            }
+            n_cases += 1;
+        }
+    }
+    assert_eq!(n_cases, 6);
+    assert!(n_better > 0, "errors make up for each other in some");
 }

@@ -254,31 +254,54 @@ impl QuantisedWeights {
         Ok(coded)
     }
 
-    /// The codes of passes that give these weights one after the other: coarse ones, as [`Self::encode`], and for each of
-    /// `refinements` what makes their steps finer by that many octaves, each weight being rounded to the nearest of its pass.
+    /// The codes of passes, weights from the coarsest to the finest: the first as [`Self::encode`] gives it, of the others what
+    /// they add to the one before.
+    ///
+    /// # Panics
+    /// When there is no pass; when the steps of one are not all finer by the same whole number of octaves than those of the one
+    /// before, or its magnitudes are out of range; and as [`Self::encode`].
+    #[must_use]
+    pub fn encode_passes(config: &NetworkConfig, passes: &[Self]) -> Vec<Vec<u8>> {
+        let tensors = config.tensors();
+        let mut codes = vec![passes[0].encode(config)];
+        for (before, after) in passes.iter().zip(&passes[1..]) {
+            let octaves = before.refinement(after).expect("all steps are finer by the same octaves");
+            let added = |(&fine, &coarse): (&i32, &i32)| fine - (coarse << octaves);
+            let mut added: Vec<i32> = after.values.iter().zip(&before.values).map(added).collect();
+            let largest = after.values.iter().chain(&added).map(|q| q.abs()).max().unwrap_or(0);
+            assert!(largest <= MAX_MAGNITUDE, "magnitudes are in range");
+            codes.push(encode_decisions(|coder| code_refinement(coder, &tensors, before, &mut added)));
+        }
+        codes
+    }
+
+    /// By how many octaves all steps of `finer` are finer than these.
+    #[must_use]
+    pub fn refinement(&self, finer: &Self) -> Option<u8> {
+        let code = |weights: &Self| weights.steps.first().map(|steps| steps.finest.code);
+        let quarters = code(self)?.checked_sub(code(finer)?).filter(|quarters| quarters.is_multiple_of(4))?;
+        let is_refined = |(coarse, fine): (&TensorSteps, &TensorSteps)| {
+            fine.finest.code.checked_add(quarters) == Some(coarse.finest.code)
+                && (&fine.rows, &fine.columns) == (&coarse.rows, &coarse.columns)
+        };
+        self.steps.iter().zip(&finer.steps).all(is_refined).then_some(quarters / 4)
+    }
+
+    /// Passes for [`Self::encode_passes`] that end with these weights (with finer steps where there is no room for coarser ones),
+    /// each of `refinements` making steps finer by that many octaves, of weights rounded to the nearest one by one.
     ///
     /// `None` where a tensor has weights too large, in steps, for the coarse ones to be steps.
     ///
     /// # Panics
-    /// As [`Self::encode`]; when the refinements have more than [`MAX_REFINED_BITS`] octaves together.
+    /// When the refinements have more than [`MAX_REFINED_BITS`] octaves together.
     #[must_use]
-    pub fn encode_passes(&self, config: &NetworkConfig, refinements: &[u8]) -> Option<Vec<Vec<u8>>> {
+    pub fn nearest_passes(&self, config: &NetworkConfig, refinements: &[u8]) -> Option<Vec<Self>> {
         let mut left = all_octaves(refinements);
-        let tensors = config.tensors();
-        let finest = self.with_room(&tensors, left)?;
-        let mut before = finest.coarser(left);
-        let mut passes = vec![before.encode(config)];
-        for &bits in refinements {
-            left -= bits;
-            let after = finest.coarser(left);
-            let mut added: Vec<i32> = after
-                .values
-                .iter()
-                .zip(&before.values)
-                .map(|(fine, coarse)| fine - (coarse << bits))
-                .collect();
-            passes.push(encode_decisions(|coder| code_refinement(coder, &tensors, &before, &mut added)));
-            before = after;
+        let finest = self.with_room(config, left)?;
+        let mut passes = vec![finest.coarser(left)];
+        for &octaves in refinements {
+            left -= octaves;
+            passes.push(finest.coarser(left));
         }
         Some(passes)
     }
@@ -315,10 +338,11 @@ impl QuantisedWeights {
         Ok(weights)
     }
 
-    /// The same weights with steps of which there are some by so many octaves larger.
-    fn with_room(&self, tensors: &[Tensor], octaves: u8) -> Option<Self> {
+    /// The same weights in steps of which there are some by so many octaves larger; `None` where that takes numbers out of range.
+    #[must_use]
+    pub fn with_room(&self, config: &NetworkConfig, octaves: u8) -> Option<Self> {
         let mut weights = self.clone();
-        for (tensor, steps) in tensors.iter().zip(&mut weights.steps) {
+        for (tensor, steps) in config.tensors().iter().zip(&mut weights.steps) {
             while !steps.are_within(octaves) {
                 steps.finest.code = steps.finest.code.checked_sub(4)?;
                 for q in &mut weights.values[tensor.range()] {
@@ -329,8 +353,10 @@ impl QuantisedWeights {
         Some(weights)
     }
 
-    /// The nearest with steps larger by so many octaves; of two equally near the one nearer to 0.
-    fn coarser(&self, octaves: u8) -> Self {
+    /// The nearest in steps larger by so many octaves, of which there have to be some ([`Self::with_room`]); of two equally near the
+    /// one nearer to 0.
+    #[must_use]
+    pub fn coarser(&self, octaves: u8) -> Self {
         let mut weights = self.clone();
         let half = (1 << octaves) / 2;
         for q in &mut weights.values {

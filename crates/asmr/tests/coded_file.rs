@@ -269,7 +269,9 @@ fn unordered(max_error: Option<MaxError>) -> (Vec<u8>, Vec<Chunk>) {
 
 fn ordered(file: &[u8], refinements: &[u8]) -> Vec<u8> {
     let mut reader = AsmrReader::open(Cursor::new(file), &Limits::default()).unwrap();
-    write_progressive(&mut reader, refinements, Cursor::new(Vec::new())).unwrap().0.into_inner()
+    let mut passes =
+        |network: &Network, weights: &QuantisedWeights| weights.nearest_passes(network.config(), refinements);
+    write_progressive(&mut reader, refinements, &mut passes, Cursor::new(Vec::new())).unwrap().0.into_inner()
 }
 
 fn opened(bytes: &[u8]) -> AsmrReader<Cursor<&[u8]>> {
@@ -402,7 +404,8 @@ fn wrong_refinements_are_refused() {
     let mut n_cases = 0;
     for refinements in [&[][..], &[0], &[2, 0], &[21], &[11, 10], &[255, 255], &[1; MAX_REFINEMENTS + 1]] {
         let mut reader = opened(&file);
-        let result = write_progressive(&mut reader, refinements, Cursor::new(Vec::new()));
+        let mut passes = |_: &Network, _: &QuantisedWeights| panic!("refused before");
+        let result = write_progressive(&mut reader, refinements, &mut passes, Cursor::new(Vec::new()));
         assert!(matches!(result, Err(FileError::Inconsistent(_))), "{refinements:?}");
         n_cases += 1;
     }
@@ -411,8 +414,28 @@ fn wrong_refinements_are_refused() {
     let (network, steps) = quantised(picture().network.config(), 1);
     let floats = AsmrFile { network: network.clone(), steps: None, ..picture() };
     let bytes = floats.to_bytes().unwrap();
-    let result = write_progressive(&mut opened(&bytes), &[2], Cursor::new(Vec::new()));
+    let mut passes = |_: &Network, _: &QuantisedWeights| panic!("refused before");
+    let result = write_progressive(&mut opened(&bytes), &[2], &mut passes, Cursor::new(Vec::new()));
     assert!(matches!(result, Err(FileError::Inconsistent(_))));
+    // Passes have to lead to the weights, by these refinements.
+    let mut n_cases = 0;
+    for wrong in 0..4 {
+        let mut passes = |network: &Network, weights: &QuantisedWeights| {
+            let refinements: &[u8] = if wrong == 0 { &[2, 1] } else { &[2, 2] };
+            let mut passes = weights.nearest_passes(network.config(), refinements)?;
+            match wrong {
+                1 => drop(passes.pop()),
+                2 => passes[2].values[3] += 1,
+                3 => return None,
+                _ => {}
+            }
+            Some(passes)
+        };
+        let result = write_progressive(&mut opened(&file), &[2, 2], &mut passes, Cursor::new(Vec::new()));
+        assert!(matches!(result, Err(FileError::Inconsistent(_))), "{wrong}");
+        n_cases += 1;
+    }
+    assert_eq!(n_cases, 4);
     let header = FileHeader { refinements: vec![2], ..picture().header() };
     let mut writer = AsmrWriter::new(Cursor::new(Vec::new()), header).unwrap();
     assert!(matches!(writer.push(&network, Some(&steps)), Err(FileError::Inconsistent(_))));
@@ -426,11 +449,11 @@ fn the_largest_steps_have_passes_too() {
     let steps = vec![TensorSteps::uniform(Step::from_code(255)); tensors.len()];
     let weights =
         QuantisedWeights { steps, values: (0..config.n_params()).map(|i| i as i32 % 7 - 3).collect() };
-    let passes = weights.encode_passes(&config, &[4, 3]).unwrap();
-    let back = QuantisedWeights::decode_passes(&config, &[4, 3], &passes).unwrap();
+    let codes = QuantisedWeights::encode_passes(&config, &weights.nearest_passes(&config, &[4, 3]).unwrap());
+    let back = QuantisedWeights::decode_passes(&config, &[4, 3], &codes).unwrap();
     assert_eq!(back.weights(&config), weights.weights(&config));
     assert!(back.steps.iter().all(|steps| steps.finest.code() <= 255 - 28));
     // Where the numbers would not fit there are none.
     let values = vec![(1 << 20) + 1; config.n_params()];
-    assert_eq!(QuantisedWeights { values, ..weights }.encode_passes(&config, &[4, 3]), None);
+    assert_eq!(QuantisedWeights { values, ..weights }.nearest_passes(&config, &[4, 3]), None);
 }

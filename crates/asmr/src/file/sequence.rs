@@ -505,35 +505,47 @@ impl<W: Read + Write + Seek> AsmrWriter<W> {
 }
 
 /// Writes what a file with coded weights holds as a file in progressive order, with `refinements` as in
-/// [`FileHeader::refinements`]. Takes the memory of one chunk, and reads each as often as there are passes. Gives the writer and the file's length in bytes.
+/// [`FileHeader::refinements`]. `passes` gives the weights of each pass, the last being the chunk's own:
+/// [`QuantisedWeights::nearest_passes`], or better ones. Takes the memory of one chunk and of all codes. Gives the writer and the
+/// file's length in bytes.
 ///
 /// # Errors
 /// [`FileError`] as [`AsmrReader::chunk`] and [`AsmrWriter::new`]; [`FileError::Inconsistent`] for weights that are not coded, and
-/// for those that are too many steps for coarser ones to be steps.
+/// where `passes` gives none or others.
 pub fn write_progressive<R: Read + Seek, W: Write + Seek>(
     reader: &mut AsmrReader<R>,
     refinements: &[u8],
+    passes: &mut dyn FnMut(&Network, &QuantisedWeights) -> Option<Vec<QuantisedWeights>>,
     writer: W,
 ) -> Result<(W, u64), FileError> {
     let header = FileHeader { refinements: refinements.to_vec(), ..reader.header().clone() };
     if refinements.is_empty() {
         return Err(FileError::Inconsistent("progressive order needs refinements".to_owned()));
     }
-    let (n_chunks, n_passes) = (header.n_chunks(), header.n_passes());
+    let (n_chunks, is_corrected) = (header.n_chunks(), header.max_error.is_some());
     let mut writer = AsmrWriter::new(writer, header)?;
-    for pass in 0..n_passes {
-        for chunk in 0..n_chunks {
-            let Chunk { network, steps, corrections } = reader.chunk(chunk)?;
-            if pass > refinements.len() {
-                writer.append(&joined(&corrections.unwrap_or_default()))?;
-                continue;
-            }
-            let weights = multiples(&network, &steps.unwrap_or_default())?;
-            let passes = weights.encode_passes(network.config(), refinements).ok_or_else(|| {
-                FileError::Inconsistent("weights have too many steps to have coarser ones".to_owned())
-            })?;
-            writer.append(&passes[pass])?;
+    let mut codes: Vec<Vec<Vec<u8>>> = vec![Vec::with_capacity(n_chunks); 1 + refinements.len()];
+    for chunk in 0..n_chunks {
+        let Chunk { network, steps, .. } = reader.chunk(chunk)?;
+        let (weights, config) = (multiples(&network, &steps.unwrap_or_default())?, network.config());
+        let passes = passes(&network, &weights).ok_or_else(|| {
+            FileError::Inconsistent("weights have too many steps to have coarser ones".to_owned())
+        })?;
+        let are_refined = passes.len() == 1 + refinements.len()
+            && passes.windows(2).zip(refinements).all(|(pair, &n)| pair[0].refinement(&pair[1]) == Some(n))
+            && passes.last().is_some_and(|last| last.weights(config) == network.params());
+        if !are_refined {
+            return Err(FileError::Inconsistent("the passes do not lead to the weights".to_owned()));
         }
+        for (codes, code) in codes.iter_mut().zip(QuantisedWeights::encode_passes(config, &passes)) {
+            codes.push(code);
+        }
+    }
+    for code in codes.iter().flatten() {
+        writer.append(code)?;
+    }
+    for chunk in (0..n_chunks).filter(|_| is_corrected) {
+        writer.append(&joined(&reader.chunk(chunk)?.corrections.unwrap_or_default()))?;
     }
     writer.finish()
 }
