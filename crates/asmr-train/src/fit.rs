@@ -128,8 +128,11 @@ const GOOD_STEPS: u32 = 25;
 const DIVERGED_DB: f64 = 3.0;
 /// ... for this many steps in a row has diverged. (Single steps do spike and mend themselves.)
 pub(crate) const DIVERGED_STEPS: u32 = 20;
-/// In batches too high a rate shows as a slow fall that never mends itself; their smoothed PSNR does not spike either.
+/// In many batches too high a rate shows as a slow fall that never mends itself; their smoothed PSNR does not spike either. ...
 pub(crate) const BATCHES_DIVERGED: (f64, u32) = (0.6, 50);
+/// ... In fewer than this it is smoothed over a few steps only: it falls by a dB or two and mends itself as that of a full batch does,
+/// and each set-back, which halves the rate, would cost the fit more (results/).
+const MANY_BATCHES: u32 = 8;
 /// A step this many dB under the best is worth no patience.
 const LOST_DB: f64 = 12.0;
 /// Above this PSNR errors are far below what 8 bits show, and swings of many dB are no divergence.
@@ -377,7 +380,11 @@ impl<'s> Fit<'s> {
         let psnr_db = -10.0 * mse.log10() + peak_gain_db(self.signal.info());
 
         let ceiling = state.reference_db.min(CEILING_DB);
-        let (fall_db, patience) = if full_batch { (DIVERGED_DB, DIVERGED_STEPS) } else { BATCHES_DIVERGED };
+        let (fall_db, patience) = match n_batches {
+            1 => (DIVERGED_DB, DIVERGED_STEPS),
+            2..MANY_BATCHES => (DIVERGED_DB, BATCHES_DIVERGED.1),
+            _ => BATCHES_DIVERGED,
+        };
         state.bad_steps = if psnr_db < ceiling - fall_db { state.bad_steps + 1 } else { 0 };
         let lost = mse.is_nan() || mse.is_infinite() || psnr_db < ceiling - LOST_DB;
         if lost || state.bad_steps >= patience {
