@@ -2,8 +2,9 @@
 //!
 //! With a number of steps each method is fitted as its authors publish (ASMR: preset `default`). In a given time the
 //! published full batches would be a few steps, so rivals get random batches of a size with which about [`TARGET_STEPS`] steps fit
-//! in, and the best of a few rates about the published one, each tried for [`TRIAL_SHARE`] of the time. The trials are part
-//! of the time.
+//! in, and the best of a few rates about the published one, each tried for [`TRIAL_SHARE`] of the time. ASMR takes its preset as
+//! it is; where the budget is a time and not a size, its width follows from the time ([`width_for_time`]). Trials are
+//! part of the time.
 
 use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +17,7 @@ use asmr::network::{Network, NetworkConfig};
 use asmr::planner::{MAX_BUDGET_WIDTH, PlanRequest, plan};
 use asmr::signal::{Signal, SignalInfo};
 use asmr_kernels::IsaLevel;
+use asmr_train::budget::width_for_time;
 use asmr_train::config::{FitConfig, Preset};
 use asmr_train::fit::{Control, Ending, FitEvent, fit};
 use serde::Serialize;
@@ -37,10 +39,12 @@ pub const RATE_FACTORS: [f64; 4] = [1.0, 0.3, 3.0, 10.0];
 pub const TRIAL_SHARE: f64 = 0.04;
 /// Share of the time in which steps are timed, ...
 const PROBE_SHARE: f64 = 0.01;
-/// ... of so many samples.
+/// ... but no longer than this, ...
+const LONGEST_PROBE: Duration = Duration::from_secs(1);
+/// ... with batches of so many samples.
 const PROBE_BATCH: usize = 4096;
 /// Samples of a batch that a time leads to.
-const BATCHES: RangeInclusive<usize> = 1 << 10..=1 << 18;
+pub const BATCHES: RangeInclusive<usize> = 1 << 8..=1 << 18;
 /// Factor on the rate of a fit that diverged, ...
 const LOWER_RATE: f64 = 0.3;
 /// ... while this share of the time is left.
@@ -59,7 +63,7 @@ pub enum Budget {
     Params(u64),
     /// At most so many MAC/sample as executed, and as near to it as the method can.
     Mac(f64),
-    /// So long a fit, with the settings each method usually has.
+    /// So long a fit, with the settings each method usually has (ASMR: in so long a fit).
     Time(Duration),
 }
 
@@ -120,7 +124,8 @@ pub struct Contestant {
 }
 
 enum Kind {
-    Asmr(NetworkConfig),
+    /// And how long it took to find a width that suits the time.
+    Asmr(NetworkConfig, Duration),
     Baseline(Config, Box<dyn Baseline>),
 }
 
@@ -180,10 +185,12 @@ impl Contestant {
     ///
     /// # Errors
     /// [`ContestantError::Budget`] says what the method needs at least.
+    #[must_use]
     pub fn within(name: &str, shape: &Shape, budget: Budget) -> Option<Result<Self, ContestantError>> {
         let name = METHODS.into_iter().find(|known| *known == name)?;
         let made = if name == "asmr" {
-            asmr_within(shape, budget).map(Kind::Asmr)
+            let start = Instant::now();
+            asmr_within(shape, budget).map(|config| Kind::Asmr(config, start.elapsed()))
         } else {
             baseline_within(name, shape, budget).and_then(|config| {
                 let field = config.build()?;
@@ -203,7 +210,7 @@ impl Contestant {
     #[must_use]
     pub fn cost(&self) -> FieldCost {
         match &self.kind {
-            Kind::Asmr(config) => asmr_cost(config),
+            Kind::Asmr(config, _) => asmr_cost(config),
             Kind::Baseline(_, field) => field.cost(),
         }
     }
@@ -212,7 +219,7 @@ impl Contestant {
     #[must_use]
     pub fn settings(&self) -> Settings {
         match &self.kind {
-            Kind::Asmr(config) => Settings::Asmr(config.clone()),
+            Kind::Asmr(config, _) => Settings::Asmr(config.clone()),
             Kind::Baseline(config, _) => Settings::Baseline(config.method.clone()),
         }
     }
@@ -230,7 +237,15 @@ impl Contestant {
         on_progress: &mut dyn FnMut(f64),
     ) -> Result<Entry, ContestantError> {
         match &self.kind {
-            Kind::Asmr(config) => fit_asmr(config, signal, stop, seed, interrupt, on_progress),
+            Kind::Asmr(config, planned) => {
+                // What was spent before the fit is part of its time.
+                let stop = match stop {
+                    Stop::Time(limit) => Stop::Time(limit.saturating_sub(*planned).max(limit / 2)),
+                    stop @ Stop::Steps(_) => stop,
+                };
+                let entry = fit_asmr(config, signal, stop, seed, interrupt, on_progress)?;
+                Ok(Entry { elapsed_s: entry.elapsed_s + planned.as_secs_f64(), ..entry })
+            }
             Kind::Baseline(_, field) => {
                 let mut run =
                     Run { field: field.as_ref(), signal, seed, interrupt, on_progress, trials: Vec::new() };
@@ -251,7 +266,7 @@ impl Contestant {
     /// What it gives does, when called with room for anything but the whole grid.
     pub fn decoder<'a>(&'a self, params: &'a [f32]) -> Result<WholeDecoder<'a>, ContestantError> {
         match &self.kind {
-            Kind::Asmr(config) => {
+            Kind::Asmr(config, _) => {
                 let network = Network::new(config.clone(), params.to_vec()).map_err(|e| asmr_error(&e))?;
                 let (decoder, request) = (Decoder::new(&network), Request::whole(&config.partition));
                 Ok(Box::new(move |out| {
@@ -269,7 +284,7 @@ impl Contestant {
     /// For weights that no file can hold.
     pub fn n_bytes(&self, info: &SignalInfo, params: &[f32]) -> Result<u64, ContestantError> {
         match &self.kind {
-            Kind::Asmr(config) => {
+            Kind::Asmr(config, _) => {
                 let network = Network::new(config.clone(), params.to_vec()).map_err(|e| asmr_error(&e))?;
                 let file = AsmrFile { signal: info.clone(), network, steps: None, fit: None };
                 file.n_bytes().map_err(|e| asmr_error(&e))
@@ -315,8 +330,10 @@ fn asmr_within(shape: &Shape, budget: Budget) -> Result<NetworkConfig, Contestan
     }
     let planned = plan(&request).map_err(|error| ContestantError::Budget(error.to_string()))?;
     let config = planned.into_config(&request);
-    if matches!(budget, Budget::Time(_)) {
-        return Ok(config);
+    if let Budget::Time(time) = budget {
+        // As a fit with a time limit has it: a hundred full-batch steps at least.
+        let width = width_for_time(&config, time).map_err(|e| asmr_error(&e))?;
+        return Ok(NetworkConfig { width, ..config });
     }
     let with = |width| NetworkConfig { width, ..config.clone() };
     let fits = |width| with(width).validate().is_ok() && budget.holds(&asmr_cost(&with(width)));
@@ -462,6 +479,11 @@ impl Run<'_> {
         self.interrupt.load(Ordering::Relaxed)
     }
 
+    /// What a fit does after a step.
+    fn flow(&self) -> ControlFlow<()> {
+        if self.is_interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
     /// A fit, whose progress counts from `before` (0 to 1) on.
     fn fit(&mut self, recipe: Recipe, stop: Stop, before: f64) -> Result<Entry, ContestantError> {
         let options = self.options(recipe, stop);
@@ -529,12 +551,15 @@ impl Run<'_> {
         let n_samples = self.field.shape().n_samples();
         let batch = PROBE_BATCH.min(n_samples);
         let trial = Recipe { batch: Some(batch), ..recipe };
-        let options = self.options(trial, Stop::Time(limit.mul_f64(PROBE_SHARE)));
+        let options = self.options(trial, Stop::Time(limit.mul_f64(PROBE_SHARE).min(LONGEST_PROBE)));
         let (mut steps, mut elapsed_s) = (0, f64::INFINITY);
         let done = self.field.fit(self.signal, &options, &mut |event| {
             (steps, elapsed_s) = (event.step, event.elapsed_s);
-            ControlFlow::Continue(())
+            self.flow()
         });
+        if self.is_interrupted() {
+            return Err(ContestantError::Interrupted);
+        }
         match done {
             // How quick its steps are is known all the same.
             Ok(_) | Err(FieldError::Diverged { .. }) => {}
@@ -555,7 +580,7 @@ impl Run<'_> {
                 sum += event.loss.mse;
                 n += 1;
             }
-            if self.is_interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            self.flow()
         });
         if self.is_interrupted() {
             return Err(ContestantError::Interrupted);

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use asmr::signal::{Samples, Signal};
 
 use crate::compare::{COLUMNS, Comparison, length};
-use crate::contestant::{RATE_FACTORS, TARGET_STEPS, TRIAL_SHARE};
+use crate::contestant::{BATCHES, RATE_FACTORS, TARGET_STEPS, TRIAL_SHARE};
 
 /// An error of this share of the range is white in a map.
 const WHITE_ERROR: f64 = 1.0 / 16.0;
@@ -56,12 +56,12 @@ pub fn page(name: &str, original: &Signal, comparison: &Comparison) -> Result<St
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n\
-         <p>{} samples, {} channels. Budget {}, fits of {} on {} threads, seed {}. {}.</p>\n",
+         <p>{} samples, {}. Budget {}, fits of {} on {}, seed {}. {}.</p>\n",
         extents.join(" × "),
-        comparison.shape.channels,
+        counted(comparison.shape.channels, "channel"),
         comparison.budget,
         length(comparison.length),
-        comparison.fit_threads,
+        counted(comparison.fit_threads, "thread"),
         comparison.seed,
         escaped(&comparison.machine),
     );
@@ -119,8 +119,10 @@ fn table(comparison: &Comparison) -> String {
     if searched {
         let _ = writeln!(
             out,
-            "<p>Rivals are fitted in random batches of which about {TARGET_STEPS} fit into the time, at the best of {} rates about \
-             the published one, each tried for {:.0} % of the time, which counts. asmr has the settings of its preset.</p>",
+            "<p>Rivals are fitted in random batches, of {} samples or more, chosen so that up to about {TARGET_STEPS} steps fit into \
+             the time, at the best of {} rates about the published one, each tried for {:.0} % of the time, which counts. asmr \
+             is fitted by its preset, without such a search; where the budget is a time, its width follows from that.</p>",
+            BATCHES.start(),
             RATE_FACTORS.len(),
             100.0 * TRIAL_SHARE
         );
@@ -198,6 +200,11 @@ fn base64(bytes: &[u8]) -> String {
         }
     }
     text
+}
+
+/// `1 thread`, `2 threads`.
+fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// Text that HTML takes as text, in an attribute too.
