@@ -35,6 +35,8 @@ pub const METHODS: [&str; 8] = ["asmr", "siren", "ffn", "kilonerf", "loe", "ngp"
 pub const TARGET_STEPS: f64 = 1000.0;
 /// Factors on the published rate that are tried; the first wins where they are equally good.
 pub const RATE_FACTORS: [f64; 4] = [1.0, 0.3, 3.0, 10.0];
+/// The most rates that are tried, higher ones where the highest is the best.
+pub const MAX_TRIALS: usize = 6;
 /// Share of the time that the trial of a rate takes.
 pub const TRIAL_SHARE: f64 = 0.04;
 /// Share of the time in which steps are timed, ...
@@ -507,6 +509,12 @@ impl Run<'_> {
         })
     }
 
+    /// Of the rates tried, the one with the least error; the first of those.
+    fn best_rate(&self) -> Option<f64> {
+        let tried = self.trials.iter().filter_map(|trial| Some((trial.rate, trial.mse?)));
+        tried.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(rate, _)| rate)
+    }
+
     /// As its authors fit it, but for the number of steps.
     fn published(&mut self, stop: Stop) -> Result<Entry, ContestantError> {
         self.fit(self.field.recipe(), stop, 0.0)
@@ -522,15 +530,21 @@ impl Run<'_> {
         }
         recipe.batch = self.batch(recipe, limit)?;
         let published = recipe.rate;
-        for (i, factor) in RATE_FACTORS.into_iter().enumerate() {
+        let mut factors = RATE_FACTORS.to_vec();
+        while let Some(factor) = factors.get(self.trials.len()) {
             let rate = factor * published;
             let trial = self.trial(Recipe { rate, ..recipe }, limit.mul_f64(TRIAL_SHARE))?;
             self.trials.push(trial);
-            (self.on_progress)(PROBE_SHARE + TRIAL_SHARE * (i + 1) as f64);
+            (self.on_progress)(PROBE_SHARE + TRIAL_SHARE * self.trials.len() as f64);
+            let highest = factors.iter().copied().fold(0.0, f64::max);
+            let is_last = self.trials.len() == factors.len() && factors.len() < MAX_TRIALS;
+            if is_last && self.best_rate() == Some(highest * published) {
+                // What is best at the end of a range may be better beyond.
+                factors.push(3.0 * highest);
+            }
         }
-        let tried = self.trials.iter().filter_map(|trial| Some((trial.rate, trial.mse?)));
-        let best = tried.min_by(|a, b| a.1.total_cmp(&b.1));
-        recipe.rate = best.map_or(published * LOWER_RATE * LOWER_RATE, |(rate, _)| rate);
+        let best = self.best_rate();
+        recipe.rate = best.unwrap_or(published * LOWER_RATE * LOWER_RATE);
         loop {
             let elapsed = start.elapsed();
             let left = limit.saturating_sub(elapsed).max(limit.mul_f64(LEAST_SHARE));

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use asmr::signal::{Samples, Signal};
 
 use crate::compare::{COLUMNS, Comparison, length};
-use crate::contestant::{BATCHES, RATE_FACTORS, TARGET_STEPS, TRIAL_SHARE};
+use crate::contestant::{BATCHES, MAX_TRIALS, RATE_FACTORS, TARGET_STEPS, TRIAL_SHARE};
 
 /// An error of this share of the range is white in a map.
 const WHITE_ERROR: f64 = 1.0 / 16.0;
@@ -120,7 +120,7 @@ fn table(comparison: &Comparison) -> String {
         let _ = writeln!(
             out,
             "<p>Rivals are fitted in random batches, of {} samples or more, chosen so that up to about {TARGET_STEPS} steps fit into \
-             the time, at the best of {} rates about the published one, each tried for {:.0} % of the time, which counts. asmr \
+             the time, at the best of {} to {MAX_TRIALS} rates about the published one, each tried for {:.0} % of the time, which counts. asmr \
              is fitted by its preset, without such a search; where the budget is a time, its width follows from that.</p>",
             BATCHES.start(),
             RATE_FACTORS.len(),
