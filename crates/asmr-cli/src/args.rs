@@ -19,6 +19,8 @@ use asmr_train::config::Preset;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+#[cfg(feature = "compare")]
+use crate::compare::CompareArgs;
 use crate::error::{OK, USAGE, say};
 use crate::files::{has_extension, is_picture_name};
 use crate::report::{print, quote};
@@ -132,6 +134,9 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Measure an .asmr file against the original: quality, size, decoding speed
     Eval(EvalArgs),
+    /// Fit this method and its rivals to a picture on equal terms: one table, and a page with pictures and error maps
+    #[cfg(feature = "compare")]
+    Compare(CompareArgs),
     /// Make an .asmr file of weights from PyTorch (.safetensors)
     Import(ImportArgs),
     /// Write the weights of an .asmr file for PyTorch (.safetensors)
@@ -523,9 +528,21 @@ pub(crate) fn wrong_call(error: &clap::Error, words: &[OsString]) -> String {
     sentence + &format!("; see: asmr {}--help", verb.map_or_else(String::new, |verb| verb + " "))
 }
 
+/// All verbs.
+const VERBS: &[&str] = &[
+    "encode",
+    "decode",
+    "info",
+    "verify",
+    "eval",
+    #[cfg(feature = "compare")]
+    "compare",
+    "import",
+    "export",
+];
+
 fn verb_named(word: &OsString) -> Option<String> {
-    let verbs = ["encode", "decode", "info", "verify", "eval", "import", "export"];
-    verbs.iter().find(|verb| word == *verb).map(|verb| (*verb).to_owned())
+    VERBS.iter().find(|verb| word == *verb).map(|verb| (*verb).to_owned())
 }
 
 /// What to type instead of a word that is no verb: most often somebody names a file and nothing else.
@@ -549,8 +566,10 @@ fn unknown_verb(word: &str, error: &clap::Error) -> String {
         }
         _ => String::new(),
     };
+    let (last, others) = VERBS.split_last().unwrap_or((&"", &[]));
     format!(
-        "'{word}' is not a command{similar}; commands are encode, decode, info, verify, eval, import and export; see: asmr --help"
+        "'{word}' is not a command{similar}; commands are {} and {last}; see: asmr --help",
+        others.join(", ")
     )
 }
 
@@ -562,5 +581,8 @@ mod tests {
     fn command_line_is_consistent() {
         use clap::CommandFactory as _;
         Cli::command().debug_assert();
+        let command = Cli::command();
+        let named: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        assert_eq!(named, VERBS);
     }
 }

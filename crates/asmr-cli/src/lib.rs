@@ -4,6 +4,8 @@
 
 mod args;
 mod choices;
+#[cfg(feature = "compare")]
+mod compare;
 mod corrections;
 mod decode;
 mod encode;
@@ -53,6 +55,8 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
         Command::Info(args) => info::run(args, common),
         Command::Verify(args) => verify::run(args, common),
         Command::Eval(args) => eval::run(args, common),
+        #[cfg(feature = "compare")]
+        Command::Compare(args) => compare::run(args, common),
         Command::Import(args) => interchange::import(args, common),
         Command::Export(args) => interchange::export(args, common),
     }

@@ -46,7 +46,16 @@ pub trait Baseline: Send + Sync {
     /// # Errors
     /// As there.
     fn decode(&self, params: &[f32], samples: Range<usize>, isa: IsaLevel) -> Result<Vec<f32>, FieldError>;
+    /// Makes weights ready, once, for any number of decodes of the whole grid.
+    ///
+    /// # Errors
+    /// [`FieldError::Params`].
+    fn decoder<'a>(&'a self, params: &'a [f32], isa: IsaLevel) -> Result<WholeDecoder<'a>, FieldError>;
 }
+
+/// Writes the values of all samples, rows × channels, on the threads of the current pool. It panics when given room for
+/// more samples than there are, or for a part of one.
+pub type WholeDecoder<'a> = Box<dyn Fn(&mut [f32]) + Send + Sync + 'a>;
 
 impl<F: Field> Baseline for F {
     fn name(&self) -> &'static str {
@@ -84,6 +93,13 @@ impl<F: Field> Baseline for F {
 
     fn decode(&self, params: &[f32], samples: Range<usize>, isa: IsaLevel) -> Result<Vec<f32>, FieldError> {
         field::decode(self, params, samples, isa)
+    }
+
+    fn decoder<'a>(&'a self, params: &'a [f32], isa: IsaLevel) -> Result<WholeDecoder<'a>, FieldError> {
+        field::check_params(self, params.len())?;
+        let mut model = self.model(isa);
+        self.load(&mut model, params);
+        Ok(Box::new(move |out| field::evaluate(self, &model, params, 0, out)))
     }
 }
 

@@ -439,7 +439,7 @@ pub(crate) fn tile(ends: &[usize], i: usize) -> Range<usize> {
     i.checked_sub(1).map_or(0, |before| ends[before])..ends[i]
 }
 
-fn check_params<F: Field>(field: &F, actual: usize) -> Result<(), FieldError> {
+pub(crate) fn check_params<F: Field>(field: &F, actual: usize) -> Result<(), FieldError> {
     let expected = field.n_params();
     if actual == expected { Ok(()) } else { Err(FieldError::Params { actual, expected }) }
 }

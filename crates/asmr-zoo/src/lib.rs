@@ -13,6 +13,9 @@
 //! | [`wire`] | complex Gabor wavelets |
 //! | [`plenoxels`] | an explicit grid, sparse where the signal is |
 //! | [`mlp`] | dense layers, which several of them share |
+//! | [`contestant`] | ASMR and the baselines by one path: settings within a budget, fits, decodes |
+//! | [`mod@compare`] | contestants on one picture, as rows of a table |
+//! | [`page`] | that table with pictures as one file of HTML |
 //! | [`peers`] | `PyTorch` models in a process of their own, one repetition per request |
 //! | [`machine`] | what runs here, its multiply-add peak and its memory bandwidth |
 //! | [`timing`] | repetitions of ours and the peers', interleaved |
@@ -27,6 +30,8 @@
 mod axes;
 pub mod baseline;
 pub mod cases;
+pub mod compare;
+pub mod contestant;
 mod draws;
 pub mod ffn;
 pub mod field;
@@ -39,6 +44,7 @@ pub mod loe;
 pub mod machine;
 pub mod mlp;
 pub mod ngp;
+pub mod page;
 pub mod peers;
 pub mod plenoxels;
 pub mod scaling;
