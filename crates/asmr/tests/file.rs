@@ -535,7 +535,7 @@ fn attacks() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("no weights at all", frame(SMALL, b""), "cut off"),
         ("one weight too many", frame(SMALL, &f32_bytes(&[0.0; 10])), "damaged"),
         // Versions.
-        ("version 4", raw_header(4, 0, 8, b"whatever"), "version 4"),
+        ("version 5", raw_header(5, 0, 8, b"whatever"), "version 5"),
         ("version 65535", raw_header(65_535, 7, 9, b"whatever"), "version 65535"),
         ("version 0", raw_header(0, 0, 8, b"whatever"), "version 0"),
         ("unknown flag", raw_header(1, 0x8000, 8, b"whatever"), "flags"),
