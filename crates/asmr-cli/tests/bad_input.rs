@@ -138,17 +138,17 @@ fn verbs() {
     folder.asmr("n.asmr").refuses(2, &["asmr decode n.asmr;", "asmr info n.asmr"]);
     folder.asmr("w.safetensors").refuses(2, &["asmr import w.safetensors"]);
     folder.asmr("encod").refuses(2, &["did you mean", "encode"]);
-    folder.asmr("frobnicate").refuses(2, &["encode, decode, info, verify, eval, import and export"]);
+    folder.asmr("frobnicate").refuses(2, &["encode, decode, info, verify, eval, compare, import and export"]);
     let help = folder.asmr("").expect(2);
     assert!(help.stderr.contains("Usage: asmr") && help.stdout.is_empty(), "{help:#?}");
     let mut n_cases = 0;
-    for verb in ["encode", "decode", "info", "eval", "import", "export"] {
+    for verb in ["encode", "decode", "info", "verify", "eval", "compare", "import", "export"] {
         let help = folder.run([verb, "--help"]).expect(0);
         assert!(help.stdout.contains("--threads") && help.stdout.contains("--json"), "{help:#?}");
         assert!(!help.stdout.contains('`') || verb == "decode", "{help:#?}");
         n_cases += 1;
     }
-    assert_eq!(n_cases, 6);
+    assert_eq!(n_cases, 8);
     assert!(folder.asmr("--version").expect(0).stdout.starts_with("asmr "));
     folder.asmr("decode p.png").refuses(2, &["p.png is a picture", "asmr encode p.png"]);
     folder.asmr("info p.png").refuses(2, &["p.png is a picture", "asmr encode p.png"]);
