@@ -227,7 +227,7 @@ pub(crate) struct EncodeArgs {
     #[arg(long, conflicts_with = "max_error")]
     pub(crate) lossless: bool,
     /// Write in progressive order: a file that is cut off decodes from what there is of it, with coarser weights (see decode
-    /// --progressive); about an eighth larger
+    /// --progressive); about a seventh larger
     #[arg(long)]
     pub(crate) progressive: bool,
     /// Fit for this long, as in 500ms, 20s, 5m or 1h; without --steps, steps are as many as fit in, and a short

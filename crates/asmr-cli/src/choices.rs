@@ -98,9 +98,9 @@ pub(crate) fn encoding(args: &EncodeArgs) -> Encoding {
     args.weights.unwrap_or(WeightsName::Coded).into()
 }
 
-/// By how many octaves each pass after the first makes steps finer. With three, the first pass is not quite half of the file and loses
-/// 3 to 4 dB; each further pass would make the file an eighth longer, as errors that make up for each other in one pass have little
-/// to do with those of the next.
+/// By how many octaves each pass after the first makes steps finer. With three, the first pass is not quite half of the file and
+/// loses 3 to 4 dB (results/). Further passes would make the file longer again: errors that make up for each other in one pass have
+/// little to do with those of the next.
 const REFINEMENTS: [u8; 1] = [3];
 
 /// Passes after the first.

@@ -328,11 +328,14 @@ impl Job<'_> {
         let steps = showing(ROUNDING, quiet, || self.quantise(&mut fitted, &source, spare, room))?;
         let done = Done::of(std::slice::from_ref(&fitted));
         if self.header.max_error.is_some() || self.args.progressive {
-            let signal = &self.header.signal;
-            let mut original = reopen_signal(&self.args.input, signal, &files::media_limits(self.common))?;
-            let corrections = showing(CORRECTING, quiet, || {
-                self.corrections(0, &fitted.network, |n_slices| Ok(original.reader.read(n_slices)?))
-            })?;
+            let mut corrections = None;
+            if self.header.max_error.is_some() {
+                let (input, signal) = (&self.args.input, &self.header.signal);
+                let mut original = reopen_signal(input, signal, &files::media_limits(self.common))?;
+                corrections = showing(CORRECTING, quiet, || {
+                    self.corrections(0, &fitted.network, |n_slices| Ok(original.reader.read(n_slices)?))
+                })?;
+            }
             let bytes = self.bytes(&fitted.network, steps.as_deref(), corrections.as_deref())?;
             files::write_bytes(self.output, &bytes)?;
             return Ok(Some(done));
