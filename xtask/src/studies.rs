@@ -152,12 +152,12 @@ pub(crate) fn kills(root: &Path) -> Result<(), String> {
     let (input, file) = (bench.data.join("megapixel/shadedrelief.jpg"), bench.work.join("killed.asmr"));
     let encode = || {
         let mut encode = Command::new(&bench.asmr);
-        encode.arg("encode").arg(&input).args(["--resume", "--checkpoint", "5s", "--weights", "f32"]);
+        encode.arg("encode").arg(&input).args(["--resume", "--checkpoint", "5s"]);
         encode.args(["--json", "--quiet", "-o"]);
         encode.arg(&file).stdout(Stdio::piped()).stderr(Stdio::piped());
         encode
     };
-    let about = "shadedrelief.jpg, `asmr encode --resume --checkpoint 5s --weights f32` ended by SIGKILL after a random time, again and again, \
+    let about = "shadedrelief.jpg, `asmr encode --resume --checkpoint 5s` ended by SIGKILL after a random time, again and again, \
                  then left to end";
     let mut rows =
         Rows::new(root, "kills", about, &["run", "seconds", "ended", "output", "steps", "psnr_db", "bytes"]);

@@ -208,7 +208,7 @@ impl FitConfig {
         let n_samples = network.partition.n_samples() as f64;
         self.set_batch(NARROW_BATCH_SAMPLES / n_samples, network);
         let affordable = NARROW_FIT_MAC / step_mac(network, self.algorithm, self.batch);
-        let steps = (length * affordable.min(NARROW_FIT_STEPS)).max(MIN_STEPS) as u32;
+        let steps = (length * affordable.min(NARROW_FIT_STEPS)).clamp(MIN_STEPS, NARROW_MOST_STEPS) as u32;
         Self { steps, warmup_steps: (steps / 10).clamp(20, 500), ..self }
     }
 
@@ -288,6 +288,8 @@ const NARROW_BATCH_SAMPLES: f64 = 98_304.0;
 const NARROW_FIT_MAC: f64 = 0.35e12;
 /// The most steps of its default fit.
 const NARROW_FIT_STEPS: f64 = 3000.0;
+/// The most steps of any preset: twice as many gain next to nothing.
+const NARROW_MOST_STEPS: f64 = 10_000.0;
 
 fn is_narrow_picture(network: &NetworkConfig) -> bool {
     let n_samples = network.partition.n_samples();
