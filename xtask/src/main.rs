@@ -12,6 +12,9 @@ mod gate;
 mod house;
 mod licences;
 mod pages;
+/// The baselines' plots: a file without dependencies, shared as it is so that this package has none either.
+#[path = "../../crates/asmr-zoo/src/plot.rs"]
+#[allow(dead_code, unreachable_pub, reason = "public there, and more than is used here")]
 mod plot;
 mod rate_distortion;
 mod readme;

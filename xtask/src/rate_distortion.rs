@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::pages::{Page, Section, VERSION, figure, text};
-use crate::plot::{Curve, Plot};
+use crate::plot::{Axis, Curve, Plot};
 use crate::read;
 use crate::results::{commit, machine, run_command, value};
 use crate::studies::Bench;
@@ -308,9 +308,8 @@ pub(crate) fn plot(root: &Path) -> Result<String, String> {
     });
     Ok(Plot {
         title: "Kodak pictures, means".to_owned(),
-        x: ("bits per sample of the file".to_owned(), 0.0, 1.4),
-        y: ("PSNR, dB".to_owned(), 20.0, 42.0),
-        steps: (0.2, 2.0),
+        x: Axis::linear("bits per sample of the file", 0.0, 1.4, 0.2),
+        y: Axis::linear("PSNR, dB", 20.0, 42.0, 2.0),
         curves,
     }
     .svg())

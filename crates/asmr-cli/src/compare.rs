@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use asmr::signal::Signal;
 use asmr_media::{Kind, ReadOptions, read_image, recognise};
+use asmr_zoo::budget::Budget;
 use asmr_zoo::compare::{self, CompareError, Comparison, Event, Options, check_methods};
-use asmr_zoo::contestant::Budget;
 use asmr_zoo::fit::Stop;
 use asmr_zoo::page::page;
 use clap::Args;

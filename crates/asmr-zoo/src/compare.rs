@@ -9,7 +9,8 @@ use asmr_media::{psnr_db, ssim};
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
-use crate::contestant::{Budget, Contestant, ContestantError, Entry, METHODS, Procedure, Settings, Trial};
+use crate::budget::Budget;
+use crate::contestant::{Contestant, ContestantError, Entry, METHODS, Procedure, Settings, Trial};
 use crate::field::{FieldCost, FieldError, Shape};
 use crate::fit::Stop;
 use crate::machine;
@@ -288,7 +289,7 @@ pub fn compare(
 }
 
 /// A fitted method's row.
-fn measure(
+pub(crate) fn measure(
     contestant: &Contestant,
     entry: Entry,
     signal: &Signal,

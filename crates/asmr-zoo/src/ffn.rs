@@ -28,7 +28,7 @@ use crate::mlp::{Activation, Mlp, MlpScratch, MlpShape};
 
 /// Settings of a network over Fourier features.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct FfnSettings {
     /// Rows of `B`: as many sines and as many cosines.
     pub n_frequencies: usize,

@@ -24,7 +24,7 @@ use crate::mlp::{Activation, Mlp, MlpScratch, MlpShape};
 
 /// Settings of a grid of tiny networks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct KiloNerfSettings {
     /// Cells along each axis; at most the extent.
     pub cells: Vec<usize>,

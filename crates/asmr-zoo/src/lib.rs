@@ -13,9 +13,17 @@
 //! | [`wire`] | complex Gabor wavelets |
 //! | [`plenoxels`] | an explicit grid, sparse where the signal is |
 //! | [`mlp`] | dense layers, which several of them share |
-//! | [`contestant`] | ASMR and the baselines by one path: settings within a budget, fits, decodes |
+//! | [`budget`] | what methods are given equally much of, and the settings that use most of it |
+//! | [`contestant`] | ASMR and the baselines by one path: a fit, a decode, and what they cost |
+//! | [`rate_search`] | a fit of a baseline in a given time: its batch and its rate |
 //! | [`mod@compare`] | contestants on one picture, as rows of a table |
 //! | [`page`] | that table with pictures as one file of HTML |
+//! | [`experiment`] | experiments as files |
+//! | [`runner`] | their fits, one after the other |
+//! | [`records`] | what they measured |
+//! | [`report`] | that as one file of HTML |
+//! | [`claims`] | what the paper claims, and what was measured |
+//! | [`plot`] | curves as SVG |
 //! | [`peers`] | `PyTorch` models in a process of their own, one repetition per request |
 //! | [`machine`] | what runs here, its multiply-add peak and its memory bandwidth |
 //! | [`timing`] | repetitions of ours and the peers', interleaved |
@@ -29,10 +37,13 @@
 
 mod axes;
 pub mod baseline;
+pub mod budget;
 pub mod cases;
+pub mod claims;
 pub mod compare;
 pub mod contestant;
 mod draws;
+pub mod experiment;
 pub mod ffn;
 pub mod field;
 pub mod fit;
@@ -47,6 +58,11 @@ pub mod ngp;
 pub mod page;
 pub mod peers;
 pub mod plenoxels;
+pub mod plot;
+pub mod rate_search;
+pub mod records;
+pub mod report;
+pub mod runner;
 pub mod scaling;
 pub mod siren;
 pub mod speed;

@@ -31,7 +31,7 @@ const ROWS: usize = 2048;
 
 /// Settings of a network with position-dependent matrices.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct LoeSettings {
     /// Tiles of each layer along each axis, `[layer][axis]`; an output layer without tiles follows.
     pub tiles: Vec<Vec<usize>>,

@@ -42,7 +42,7 @@ const FEATURE_BOUND: f64 = 1e-4;
 
 /// Settings of a hash grid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct NgpSettings {
     /// L.
     pub n_levels: usize,

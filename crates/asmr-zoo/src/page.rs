@@ -7,12 +7,13 @@ use std::fmt::Write as _;
 use asmr::signal::{Samples, Signal};
 
 use crate::compare::{COLUMNS, Comparison, length};
-use crate::contestant::{BATCHES, MAX_TRIALS, RATE_FACTORS, TARGET_STEPS, TRIAL_SHARE};
+use crate::rate_search::{BATCHES, MAX_TRIALS, RATE_FACTORS, TARGET_STEPS, TRIAL_SHARE};
 
 /// An error of this share of the range is white in a map.
 const WHITE_ERROR: f64 = 1.0 / 16.0;
 
-const STYLE: &str = "
+/// Of all pages here.
+pub(crate) const STYLE: &str = "
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 90rem; padding: 0 1rem; }
 .wide { overflow-x: auto; }
@@ -208,7 +209,7 @@ fn counted(n: usize, what: &str) -> String {
 }
 
 /// Text that HTML takes as text, in an attribute too.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

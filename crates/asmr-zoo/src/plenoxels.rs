@@ -47,18 +47,25 @@ pub struct PlenoxelsSettings {
     /// Vertices along each axis, at least 2.
     pub vertices: Vec<usize>,
     /// Weight of total variation.
+    #[serde(default = "usual_tv")]
     pub tv: f32,
     /// Value of vertices that are not stored.
+    #[serde(default)]
     pub background: f32,
     /// Vertices in row-major order, in runs: so many absent, so many stored, and so on. Empty: all are stored.
+    #[serde(default)]
     pub runs: Vec<u32>,
+}
+
+fn usual_tv() -> f32 {
+    1e-5
 }
 
 impl PlenoxelsSettings {
     /// A whole grid of so many vertices, with a little total variation.
     #[must_use]
     pub fn dense(vertices: &[usize]) -> Self {
-        Self { vertices: vertices.to_vec(), tv: 1e-5, background: 0.0, runs: Vec::new() }
+        Self { vertices: vertices.to_vec(), tv: usual_tv(), background: 0.0, runs: Vec::new() }
     }
 }
 

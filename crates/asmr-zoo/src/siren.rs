@@ -19,7 +19,7 @@ use crate::mlp::{Activation, Mlp, MlpScratch, MlpShape};
 
 /// A SIREN's settings. The default is the ASMR paper's for pictures: 4 layers of width 256.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct SirenSettings {
     /// Neurons of each sine layer.
     pub width: usize,

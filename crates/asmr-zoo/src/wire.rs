@@ -33,7 +33,7 @@ const BATCH: usize = 256 * 256;
 
 /// Settings of a WIRE network.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct WireSettings {
     /// Neurons of a hidden layer before they become complex; at least 2.
     pub width: usize,

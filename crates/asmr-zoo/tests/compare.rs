@@ -6,11 +6,13 @@ use std::time::Duration;
 use asmr::signal::{ColorType, SampleType, Samples, Signal, SignalInfo};
 use asmr_kernels::IsaLevel;
 use asmr_zoo::baseline::Config;
+use asmr_zoo::budget::Budget;
 use asmr_zoo::compare::{COLUMNS, CompareError, Comparison, Event, Options, Row, compare, contestants};
-use asmr_zoo::contestant::{Budget, Contestant, MAX_TRIALS, METHODS, Procedure, RATE_FACTORS, Settings};
+use asmr_zoo::contestant::{Contestant, METHODS, Procedure, Settings};
 use asmr_zoo::field::Shape;
 use asmr_zoo::fit::Stop;
 use asmr_zoo::page::page;
+use asmr_zoo::rate_search::{MAX_TRIALS, RATE_FACTORS};
 
 fn shape(rows: usize, columns: usize, channels: usize) -> Shape {
     Shape { extents: vec![rows, columns], channels }

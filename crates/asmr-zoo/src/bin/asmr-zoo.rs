@@ -1,0 +1,181 @@
+//! `asmr-zoo`: runs experiments and makes their page.
+#![forbid(unsafe_code)]
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use asmr_zoo::experiment::Experiment;
+use asmr_zoo::report::{Section, page};
+use asmr_zoo::runner::{Event, Place, results_path, run};
+use asmr_zoo::{Outcome, claims, machine};
+
+const USAGE: &str = "\
+usage: asmr-zoo run NAME... [OPTIONS]      run experiments: experiments/NAME.toml, or any other file .toml
+       asmr-zoo report [OPTIONS]           run all of experiments/, and make claims.tsv and one page of them
+       asmr-zoo list                       what experiments there are
+
+  --quick          fewer signals, seeds and steps, as each experiment says
+  --only-page      no fits: the page of what was measured before
+  --threads N      threads of the fits (2)
+
+Results go to results/VERSION/experiments/, of quick runs to its folder quick. What they have is not fitted again. Signals are looked
+for in the folder ASMR_DATA and among the examples.";
+
+#[derive(Default)]
+struct Options {
+    words: Vec<String>,
+    quick: bool,
+    only_page: bool,
+    n_threads: Option<usize>,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.is_empty() || arguments.iter().any(|argument| ["-h", "--help"].contains(&argument.as_str()))
+    {
+        println!("{USAGE}");
+        return if arguments.is_empty() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+    }
+    let options = match options(&arguments) {
+        Ok(options) => options,
+        Err(problem) => {
+            eprintln!("{problem}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match act(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn options(arguments: &[String]) -> Outcome<Options> {
+    let mut options = Options::default();
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--quick" => options.quick = true,
+            "--only-page" => options.only_page = true,
+            "--threads" => {
+                let value = arguments.next().map_or("", String::as_str);
+                let n = value.parse().ok().filter(|&n: &usize| (1..=1024).contains(&n));
+                options.n_threads =
+                    Some(n.ok_or_else(|| format!("--threads {value}: it must be 1 to 1024"))?);
+            }
+            option if option.starts_with('-') => return Err(format!("there is no option {option}")),
+            word => options.words.push(word.to_owned()),
+        }
+    }
+    match options.words.first().map(String::as_str) {
+        Some("run") if options.words.len() > 1 => Ok(options),
+        Some("run") => Err("run what? Name an experiment".to_owned()),
+        Some("report" | "list") if options.words.len() == 1 => Ok(options),
+        Some("report" | "list") => Err("report and list take no names".to_owned()),
+        _ => Err("say run, report or list first".to_owned()),
+    }
+}
+
+fn act(options: &Options) -> Outcome<()> {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = package.ancestors().nth(2).unwrap_or(package);
+    let folder = root.join("experiments");
+    if options.words[0] == "list" {
+        for path in files(&folder)? {
+            println!("{:<20} {}", name(&path), load(&path)?.title);
+        }
+        return Ok(());
+    }
+    let is_report = options.words[0] == "report";
+    let paths = if is_report {
+        files(&folder)?
+    } else {
+        let named = options.words[1..].iter().map(|word| {
+            if word.ends_with(".toml") { PathBuf::from(word) } else { folder.join(format!("{word}.toml")) }
+        });
+        named.collect()
+    };
+    // All are read before anything is fitted.
+    let experiments = paths.iter().map(|path| Ok((name(path), load(path)?))).collect::<Outcome<Vec<_>>>()?;
+    let pool = machine::pool(options.n_threads.unwrap_or_else(|| machine::n_cores().min(2)))?;
+    let mut sections = Vec::new();
+    for (name, experiment) in experiments {
+        sections.push(pool.install(|| section(root, name, experiment, options))?);
+    }
+    let results = results_path(root, "report", options.quick);
+    let (results, page_name) =
+        (results.parent().unwrap_or(root), if is_report { "report" } else { &sections[0].name });
+    let claims = if is_report { claims::claims(&sections, options.quick) } else { Vec::new() };
+    if is_report {
+        claims::write(&claims, &results.join("claims.tsv"), root)?;
+    }
+    for section in &sections {
+        for (i, spec) in section.experiment.plots.iter().enumerate() {
+            if let Some(plot) = section.plot(spec) {
+                keep(&results.join(format!("{}-{}.svg", section.name, i + 1)), &plot.svg())?;
+            }
+        }
+    }
+    let path = results.join(format!("{page_name}.html"));
+    keep(&path, &page(&sections, &claims, options.quick))?;
+    println!("wrote {}", path.display());
+    Ok(())
+}
+
+fn section(root: &Path, name: String, experiment: Experiment, options: &Options) -> Outcome<Section> {
+    let experiment = if options.quick { experiment.quick() } else { experiment };
+    let quick = if options.quick { " --quick" } else { "" };
+    let mut signals: Vec<PathBuf> = std::env::var_os("ASMR_DATA").map(PathBuf::from).into_iter().collect();
+    signals.push(root.join("examples"));
+    let place = Place {
+        root: root.to_path_buf(),
+        signals,
+        results: results_path(root, &name, options.quick),
+        command: format!("asmr-zoo run {name}{quick}"),
+    };
+    if options.only_page {
+        let records = asmr_zoo::records::Records::read(&place.results)?;
+        return Ok(Section { name, experiment, records, missing: Vec::new() });
+    }
+    println!("{}", experiment.title);
+    let start = Instant::now();
+    let done = run(&experiment, &place, &AtomicBool::new(false), &mut |event| match event {
+        Event::Begun(key, i, n) => println!("  {i} of {n}: {}", key.join(", ")),
+        Event::Ended(row) => println!("    {} dB in {} s", row.text("psnr_db"), row.text("fit_s")),
+        Event::Missing(problem) => println!("  left out: {problem}"),
+    })?;
+    println!("  {} fits, {:.0} s", done.n_fits, start.elapsed().as_secs_f64());
+    Ok(Section { name, experiment, records: done.records, missing: done.missing })
+}
+
+fn files(folder: &Path) -> Outcome<Vec<PathBuf>> {
+    let failed = |error: std::io::Error| format!("cannot read {}: {error}", folder.display());
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn name(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn load(path: &Path) -> Outcome<Experiment> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        format!("cannot read {}: {error}; `asmr-zoo list` tells what there is", path.display())
+    })?;
+    Experiment::parse(&text).map_err(|problem| format!("{}: {problem}", path.display()))
+}
+
+fn keep(path: &Path, text: &str) -> Outcome<()> {
+    std::fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
+}

@@ -1,0 +1,449 @@
+//! Experiments as files: which methods, with which settings, are fitted to which signals for how long.
+//!
+//! ```toml
+//! title = "Ultra-low multiply-adds"
+//! about = "What is asked, and by what protocol."
+//! files = ["image/camera.png"]           # below the folder of test signals
+//! seeds = [0, 1, 2]
+//! steps = [10000]                        # or seconds = [1, 3, 10]; a fit for each
+//! rate_factors = [1.0, 0.3, 3.0]         # on each method's usual rate; the best is shown
+//!
+//! [[signal]]                             # what is cut or sampled
+//! file = "audio/speech.wav"
+//! duration_s = 2
+//!
+//! [[contestant]]
+//! name = "ASMR, 4 levels"
+//! series = "ASMR"                        # which curve of the plots it is on
+//! method.asmr = { bases = "4,4,4,8;4,4,4,8", width = 256, preset = "paper" }
+//!
+//! [[contestant]]
+//! name = "SIREN"
+//! method.siren = { width = 256, layers = 4 }
+//! batch = 16384
+//!
+//! [[plot]]
+//! title = "Quality against cost"
+//! x = "mac_exec"                         # a column of the results
+//! x_log = true
+//! y = "psnr_db"
+//!
+//! [quick]                                # what is done in minutes instead
+//! signals = ["camera"]
+//! seeds = [0]
+//! steps = [300]
+//! ```
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use asmr::metadata::ShapeField;
+use asmr::network::{Modulator, NetworkConfig};
+use asmr::partition::{Partition, parse_bases};
+use asmr::planner::{PlanRequest, plan};
+use asmr::signal::{SampleType, Samples, Signal, SignalInfo};
+use asmr_media::{FrameRange, Held, Limits, ReadOptions, hold, open_signal};
+use asmr_train::config::Preset;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
+
+use crate::Outcome;
+use crate::baseline::{Config, Method};
+use crate::budget::Budget;
+use crate::contestant::{Adjustment, Contestant};
+use crate::field::Shape;
+use crate::fit::Stop;
+use crate::records::COLUMNS;
+
+/// Signals of an experiment are held in memory up to so many bytes.
+const MAX_SIGNAL_BYTES: u64 = 4 << 30;
+
+/// An experiment.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Experiment {
+    /// Its heading.
+    pub title: String,
+    /// What is asked and how.
+    pub about: String,
+    /// Signals that are taken whole, below the folder of test signals.
+    #[serde(default)]
+    pub files: Vec<String>,
+    /// Signals of which a part is taken, or that are sampled.
+    #[serde(default, rename = "signal")]
+    pub signals: Vec<SignalSpec>,
+    /// Seeds of weights and batches.
+    #[serde(default = "one_seed")]
+    pub seeds: Vec<u64>,
+    /// Steps of the fits.
+    #[serde(default)]
+    pub steps: Vec<u32>,
+    /// Seconds of the fits.
+    #[serde(default)]
+    pub seconds: Vec<f64>,
+    /// Factors on each method's usual rate.
+    #[serde(default = "usual_rate")]
+    pub rate_factors: Vec<f64>,
+    /// What is compared.
+    #[serde(rename = "contestant")]
+    pub contestants: Vec<ContestantSpec>,
+    /// What is drawn.
+    #[serde(default, rename = "plot")]
+    pub plots: Vec<PlotSpec>,
+    /// What is done in minutes instead.
+    pub quick: Quick,
+}
+
+fn one_seed() -> Vec<u64> {
+    vec![0]
+}
+
+fn usual_rate() -> Vec<f64> {
+    vec![1.0]
+}
+
+/// A signal.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignalSpec {
+    /// Below the folder of test signals.
+    pub file: String,
+    /// What it is called; the file's name without its extension otherwise.
+    pub name: Option<String>,
+    /// Seconds of a recording.
+    pub duration_s: Option<f64>,
+    /// The first frame of a film and the one after the last.
+    pub frames: Option<[u64; 2]>,
+    /// Extents of plain values.
+    pub shape: Option<Vec<usize>>,
+    /// Their type.
+    pub dtype: Option<SampleType>,
+    /// Samples along each side of a mesh's grid.
+    pub resolution: Option<usize>,
+    /// What a mesh's grid tells.
+    pub field: Option<ShapeField>,
+    /// The signal is cut to these extents, or goes on as in mirrors.
+    pub mirrored: Option<Vec<usize>>,
+}
+
+/// A method with its settings.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContestantSpec {
+    /// What it is called.
+    pub name: String,
+    /// The curve it is on; one of its own otherwise.
+    pub series: Option<String>,
+    /// What it is.
+    pub method: MethodSpec,
+    /// Samples of a batch, where they are not as usual.
+    pub batch: Option<usize>,
+    /// Factors on its usual rate in place of the experiment's.
+    pub rate_factors: Option<Vec<f64>>,
+    /// Steps in place of the experiment's.
+    pub steps: Option<Vec<u32>>,
+}
+
+/// A network of this project or a baseline.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MethodSpec {
+    /// This project's.
+    Asmr(AsmrSettings),
+    /// Another.
+    Baseline(Method),
+}
+
+impl<'de> Deserialize<'de> for MethodSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// Says what is wrong with the settings themselves.
+        fn read<T: DeserializeOwned, E: serde::de::Error>(table: toml::Table) -> Result<T, E> {
+            T::deserialize(table).map_err(|error| E::custom(error.message()))
+        }
+        let mut table = toml::Table::deserialize(deserializer)?;
+        match table.remove("asmr") {
+            Some(toml::Value::Table(settings)) if table.is_empty() => read(settings).map(Self::Asmr),
+            Some(_) => {
+                Err(D::Error::custom("a contestant has one method, as in method.asmr = { width = 256 }"))
+            }
+            None => read(table).map(Self::Baseline),
+        }
+    }
+}
+
+/// Settings of a network of this project; what is left out is planned as by `asmr encode`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AsmrSettings {
+    /// As in `4,4,4,8;4,4,4,8`.
+    pub bases: Option<String>,
+    /// Levels of planned bases.
+    pub levels: Option<usize>,
+    /// Neurons of each sine layer.
+    pub width: Option<usize>,
+    /// Whether the width follows from the time of the fit, as with `asmr encode --time`.
+    pub by_time: bool,
+    /// How digits modulate.
+    pub modulator: Modulator,
+    /// Factor inside every sine.
+    pub omega_0: f32,
+    /// How it is fitted.
+    pub preset: Preset,
+}
+
+impl Default for AsmrSettings {
+    fn default() -> Self {
+        Self {
+            bases: None,
+            levels: None,
+            width: None,
+            by_time: false,
+            modulator: Modulator::Linear,
+            omega_0: 30.0,
+            preset: Preset::Default,
+        }
+    }
+}
+
+/// A plot: a curve for each series, a point for each contestant and length, means over signals and seeds.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlotSpec {
+    /// Stands above it.
+    pub title: String,
+    /// A column of the results.
+    pub x: String,
+    /// Whether equal distances are equal ratios.
+    #[serde(default)]
+    pub x_log: bool,
+    /// A column of the results.
+    pub y: String,
+    /// Whether equal distances are equal ratios.
+    #[serde(default)]
+    pub y_log: bool,
+}
+
+/// What is otherwise in a quick run.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Quick {
+    /// Names of the signals that are left.
+    pub signals: Option<Vec<String>>,
+    /// Names of the contestants that are left.
+    pub contestants: Option<Vec<String>>,
+    /// Seeds.
+    pub seeds: Option<Vec<u64>>,
+    /// Steps, of all contestants.
+    pub steps: Option<Vec<u32>>,
+    /// Seconds.
+    pub seconds: Option<Vec<f64>>,
+    /// Factors on usual rates, of all contestants.
+    pub rate_factors: Option<Vec<f64>>,
+}
+
+impl Experiment {
+    /// Reads an experiment.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong, and where.
+    pub fn parse(text: &str) -> Outcome<Self> {
+        let experiment: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        experiment.validate()?;
+        experiment.quick().validate().map_err(|problem| format!("in a quick run {problem}"))?;
+        Ok(experiment)
+    }
+
+    /// What a quick run does.
+    #[must_use]
+    pub fn quick(&self) -> Self {
+        let mut quick = self.clone();
+        let Quick { signals, contestants, seeds, steps, seconds, rate_factors } = self.quick.clone();
+        if let Some(names) = signals {
+            quick.signals = self.all_signals().into_iter().filter(|s| names.contains(&s.name())).collect();
+            quick.files.clear();
+        }
+        if let Some(names) = contestants {
+            quick.contestants.retain(|contestant| names.contains(&contestant.name));
+        }
+        if let Some(steps) = steps {
+            quick.steps = steps;
+            quick.contestants.iter_mut().for_each(|contestant| contestant.steps = None);
+        }
+        if let Some(factors) = rate_factors {
+            quick.rate_factors = factors;
+            quick.contestants.iter_mut().for_each(|contestant| contestant.rate_factors = None);
+        }
+        quick.seconds = seconds.unwrap_or(quick.seconds);
+        quick.seeds = seeds.unwrap_or(quick.seeds);
+        quick
+    }
+
+    /// All signals.
+    #[must_use]
+    pub fn all_signals(&self) -> Vec<SignalSpec> {
+        let whole = |file: &String| SignalSpec { file: file.clone(), ..SignalSpec::default() };
+        self.files.iter().map(whole).chain(self.signals.iter().cloned()).collect()
+    }
+
+    fn validate(&self) -> Outcome<()> {
+        let distinct = |what: &str, names: &[String]| {
+            let mut seen = HashSet::new();
+            match names.iter().find(|name| !seen.insert(name.as_str())) {
+                _ if names.is_empty() => Err(format!("there is no {what}; at least one is needed")),
+                Some(twice) => Err(format!("two {what}s are called {twice}; each needs a name of its own")),
+                None => Ok(()),
+            }
+        };
+        distinct("signal", &self.all_signals().iter().map(SignalSpec::name).collect::<Vec<_>>())?;
+        distinct("contestant", &self.contestants.iter().map(|c| c.name.clone()).collect::<Vec<_>>())?;
+        if let Some(name) =
+            self.all_signals().iter().map(SignalSpec::name).find(|name| name.contains(['\t', '\n']))
+        {
+            return Err(format!("{name:?} cannot be a name: it would break the table of results"));
+        }
+        if self.seeds.is_empty() {
+            return Err("there is no seed; at least one is needed".to_owned());
+        }
+        for contestant in &self.contestants {
+            let name = &contestant.name;
+            if name.contains(['\t', '\n']) {
+                return Err(format!("{name:?} cannot be a name: it would break the table of results"));
+            }
+            let factors = contestant.rate_factors.as_ref().unwrap_or(&self.rate_factors);
+            if factors.is_empty() || factors.iter().any(|factor| !(factor.is_finite() && *factor > 0.0)) {
+                return Err(format!(
+                    "rate_factors of {name} are {factors:?}; numbers above 0 are accepted, at least one"
+                ));
+            }
+            let n_steps = contestant.steps.as_ref().unwrap_or(&self.steps).len();
+            if n_steps + self.seconds.len() == 0 {
+                return Err(format!("{name} has neither steps nor seconds; give at least one of them"));
+            }
+        }
+        if self.seconds.iter().any(|&s| !(s > 0.0 && s < 1e9)) {
+            return Err(format!("seconds are {:?}; numbers above 0 are accepted", self.seconds));
+        }
+        for plot in &self.plots {
+            if let Some(column) = [&plot.x, &plot.y].into_iter().find(|c| !COLUMNS.contains(&c.as_str())) {
+                return Err(format!("there is no column {column} to plot; there are {}", COLUMNS.join(", ")));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl SignalSpec {
+    /// What it is called.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let stem = || Path::new(&self.file).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        self.name.clone().unwrap_or_else(stem)
+    }
+
+    /// Reads it: from the first of some folders that has it, below them by its path or in them by its name.
+    ///
+    /// # Errors
+    /// A sentence when it cannot be read, or is too large to be held.
+    pub fn open(&self, folders: &[PathBuf]) -> Outcome<Signal> {
+        let options = ReadOptions {
+            duration_s: self.duration_s,
+            frames: self.frames.map(|[start, end]| FrameRange { start, end: Some(end), rate: None }),
+            shape: self.shape.clone(),
+            dtype: self.dtype,
+            resolution: self.resolution,
+            field: self.field,
+            limits: Limits::default(),
+            ..ReadOptions::default()
+        };
+        let file = Path::new(&self.file);
+        let places = folders.iter().flat_map(|folder| {
+            [Some(folder.join(file)), file.file_name().map(|name| folder.join(name))].into_iter().flatten()
+        });
+        let path = places.into_iter().find(|path| path.exists());
+        let path = path.ok_or_else(|| {
+            format!("{} is not there; ASMR_DATA is to name the folder of test signals", file.display())
+        })?;
+        let mut opened = open_signal(&path, &options).map_err(|error| error.to_string())?;
+        let held = hold(opened.reader.as_mut(), MAX_SIGNAL_BYTES, None);
+        let signal = match held.map_err(|error| error.to_string())? {
+            Held::Memory(signal) => signal,
+            Held::Disk(_) => {
+                return Err(format!("{} has more than {MAX_SIGNAL_BYTES} bytes", path.display()));
+            }
+        };
+        match &self.mirrored {
+            Some(extents) => mirrored(&signal, extents),
+            None => Ok(signal),
+        }
+    }
+}
+
+/// A signal of bytes, cut to other extents, or going on as in mirrors at its ends.
+fn mirrored(signal: &Signal, extents: &[usize]) -> Outcome<Signal> {
+    let info = signal.info();
+    let (Samples::U8(values), [rows, columns], [n_rows, n_columns]) =
+        (signal.samples(), info.extents.as_slice(), extents)
+    else {
+        return Err("mirrored is for pictures of bytes, and needs two extents".to_owned());
+    };
+    // 0, 1, …, n - 1, n - 1, …, 1, 0, 0, 1, …
+    let fold = |i: usize, n: usize| if i / n % 2 == 0 { i % n } else { n - 1 - i % n };
+    let channels = info.channels;
+    let mut out = Vec::with_capacity(n_rows * n_columns * channels);
+    for y in 0..*n_rows {
+        for x in 0..*n_columns {
+            let at = (fold(y, *rows) * columns + fold(x, *columns)) * channels;
+            out.extend_from_slice(&values[at..at + channels]);
+        }
+    }
+    let info = SignalInfo { extents: extents.to_vec(), ..info.clone() };
+    Signal::new(info, Samples::U8(out)).map_err(|error| error.to_string())
+}
+
+impl ContestantSpec {
+    /// The contestant on a grid, for a fit of this length.
+    ///
+    /// # Errors
+    /// A sentence when its settings do not suit the grid.
+    pub fn build(&self, info: &SignalInfo, stop: Stop, rate_factor: f64) -> Outcome<Contestant> {
+        let shape = Shape::of(info);
+        let contestant = match &self.method {
+            MethodSpec::Asmr(settings) if settings.by_time => {
+                let Stop::Time(time) = stop else {
+                    return Err(format!("{}: by_time needs seconds, not steps", self.name));
+                };
+                let within = Contestant::within("asmr", &shape, Budget::Time(time));
+                within.ok_or("there is no asmr")?.map_err(|error| error.to_string())?
+            }
+            MethodSpec::Asmr(settings) => Contestant::asmr(settings.network(&shape)?, settings.preset),
+            MethodSpec::Baseline(method) => Contestant::baseline(Config { shape, method: method.clone() })
+                .map_err(|error| format!("{}: {error}", self.name))?,
+        };
+        Ok(contestant.adjusted(Adjustment { rate_factor, batch: self.batch }))
+    }
+}
+
+impl AsmrSettings {
+    fn network(&self, shape: &Shape) -> Outcome<NetworkConfig> {
+        let request = PlanRequest {
+            levels: self.levels,
+            width: self.width,
+            modulator: self.modulator,
+            omega_0: self.omega_0,
+            ..PlanRequest::new(&shape.extents, shape.channels)
+        };
+        let planned = || plan(&request).map_err(|error| error.to_string());
+        let Some(bases) = &self.bases else { return Ok(planned()?.into_config(&request)) };
+        let bases = parse_bases(bases).map_err(|error| error.to_string())?;
+        let partition = Partition::new(&shape.extents, &bases).map_err(|error| error.to_string())?;
+        let width = self.width.map_or_else(|| planned().map(|plan| plan.width), Ok)?;
+        let network = NetworkConfig {
+            partition,
+            channels: shape.channels,
+            width,
+            omega_0: self.omega_0,
+            modulator: self.modulator,
+        };
+        network.validate().map_err(|error| error.to_string())?;
+        Ok(network)
+    }
+}

@@ -1,0 +1,253 @@
+//! Experiments: their files are sound, runs go on where they ended, and the page shows what was measured.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use asmr::signal::Samples;
+use asmr_zoo::claims::{Verdict, claims};
+use asmr_zoo::experiment::{Experiment, SignalSpec};
+use asmr_zoo::records::{Records, Summary};
+use asmr_zoo::report::{Section, page};
+use asmr_zoo::runner::{Done, Event, Place, run};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the package lies two folders below it")
+}
+
+/// A grey picture of 16 × 24 samples, in a folder of its own.
+fn folder_with_picture() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("image")).unwrap();
+    let file = std::fs::File::create(folder.path().join("image/small.png")).unwrap();
+    let mut encoder = png::Encoder::new(file, 24, 16);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.set_depth(png::BitDepth::Eight);
+    let values: Vec<u8> = (0..24 * 16).map(|i| (i % 24 * 9 + i / 24 * 3) as u8).collect();
+    encoder.write_header().unwrap().write_image_data(&values).unwrap();
+    folder
+}
+
+const SMALL: &str = r#"
+title = "Small <fits>"
+about = "Of a small picture."
+files = ["image/small.png"]
+seeds = [0, 1]
+steps = [2, 3]
+rate_factors = [1, 3]
+
+[quick]
+seeds = [1]
+steps = [1]
+contestants = ["SIREN"]
+
+[[contestant]]
+name = "ASMR"
+method.asmr = { levels = 3, width = 8 }
+
+[[contestant]]
+name = "SIREN"
+method.siren = { width = 8, layers = 3 }
+batch = 100
+rate_factors = [1]
+
+[[contestant]]
+name = "Plenoxels"
+method.plenoxels = { vertices = [4, 6] }
+steps = [2]
+rate_factors = [1, 1e30]
+
+[[plot]]
+title = "Quality against cost"
+x = "mac_exec"
+y = "psnr_db"
+"#;
+
+fn place(folder: &Path) -> Place {
+    Place {
+        root: root().to_path_buf(),
+        signals: vec![folder.to_path_buf()],
+        results: folder.join("results/small.tsv"),
+        command: "a test".to_owned(),
+    }
+}
+
+fn run_in(folder: &Path, text: &str) -> (Result<Done, String>, usize) {
+    let experiment = Experiment::parse(text).unwrap();
+    let mut n_begun = 0;
+    let done = run(&experiment, &place(folder), &AtomicBool::new(false), &mut |event| {
+        n_begun += usize::from(matches!(event, Event::Begun(..)));
+    });
+    (done, n_begun)
+}
+
+#[test]
+fn every_file_is_an_experiment() {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(root().join("experiments")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let experiment =
+            Experiment::parse(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let quick = experiment.quick();
+        // What a quick run names is there.
+        for names in [&experiment.quick.signals, &experiment.quick.contestants].into_iter().flatten() {
+            assert!(
+                [quick.all_signals().len(), quick.contestants.len()].contains(&names.len()),
+                "{}",
+                path.display()
+            );
+        }
+        names.push(path.file_stem().unwrap().to_string_lossy().into_owned());
+    }
+    names.sort();
+    assert_eq!(
+        names,
+        [
+            "against-siren",
+            "audio",
+            "bases",
+            "depth",
+            "kodak",
+            "megapixel",
+            "modulators",
+            "shapes",
+            "ultra-low-mac",
+            "video",
+            "volumes",
+            "wall-clock",
+            "width-depth"
+        ]
+    );
+}
+
+#[test]
+fn mistakes_are_told() {
+    let cases = [
+        (SMALL.replace("files = [\"image/small.png\"]", ""), "no signal"),
+        (
+            SMALL.replace("\"image/small.png\"", "\"image/small.png\", \"other/small.jpg\""),
+            "two signals are called small",
+        ),
+        (SMALL.replace("name = \"SIREN\"", "name = \"ASMR\""), "two contestants are called ASMR"),
+        (SMALL.replace("seeds = [0, 1]", "seeds = []"), "no seed"),
+        (SMALL.replace("steps = [2, 3]", ""), "neither steps nor seconds"),
+        (SMALL.replace("rate_factors = [1, 3]", "rate_factors = [1, -3]"), "numbers above 0"),
+        (SMALL.replace("steps = [2, 3]", "seconds = [0]"), "seconds"),
+        (SMALL.replace("x = \"mac_exec\"", "x = \"mac\""), "no column mac"),
+        (SMALL.replace("width = 8, layers = 3", "widht = 8"), "widht"),
+        (SMALL.replace("method.siren", "method.nerf"), "nerf"),
+        (SMALL.replace("levels = 3, width = 8", "depth = 3"), "depth"),
+        (SMALL.replace("[quick]", "[quick]\nfoo = 1"), "foo"),
+        (SMALL.replace("contestants = [\"SIREN\"]", "contestants = [\"NGP\"]"), "in a quick run"),
+    ];
+    for (i, (text, says)) in cases.iter().enumerate() {
+        let error = Experiment::parse(text).expect_err(&format!("case {i}"));
+        assert!(error.contains(says), "case {i}: {error}");
+    }
+    assert_eq!(cases.len(), 13);
+}
+
+#[test]
+fn a_run_goes_on_where_it_ended() {
+    let folder = folder_with_picture();
+    let (done, n_begun) = run_in(folder.path(), SMALL);
+    let done = done.unwrap();
+    // ASMR: 2 lengths × 2 rates × 2 seeds; SIREN: 2 × 1 × 2; Plenoxels: 1 × 2 × 2.
+    assert_eq!((done.n_fits, n_begun, done.records.iter().count()), (16, 16, 16));
+    assert_eq!(Records::read(&place(folder.path()).results), Ok(done.records.clone()));
+
+    let (again, n_begun) = run_in(folder.path(), SMALL);
+    assert_eq!((again.as_ref().unwrap().n_fits, n_begun), (0, 0));
+    assert_eq!(again.unwrap().records, done.records);
+
+    // Other settings are fitted anew, and what is asked for no more goes.
+    let wider = SMALL
+        .replace("width = 8, layers = 3", "width = 9, layers = 3")
+        .replace("seeds = [0, 1]", "seeds = [1]");
+    let (third, _) = run_in(folder.path(), &wider);
+    let third = third.unwrap();
+    assert_eq!((third.n_fits, third.records.iter().count()), (2, 8));
+
+    // A fit that diverges has a row that says so, and the best rate is another.
+    let failed = done.records.iter().filter(|row| row.number("psnr_db").is_none());
+    let problems: Vec<&str> = failed.map(|row| row.text("problem")).collect();
+    assert!(
+        !problems.is_empty() && problems.iter().all(|problem| problem.contains("diverged")),
+        "{problems:?}"
+    );
+    let best = Summary::of(&done.records, "Plenoxels", "2 steps").unwrap();
+    assert_eq!(best.texts("rate_factor"), ["1"]);
+
+    let asmr = Summary::of(&done.records, "ASMR", "3 steps").unwrap();
+    assert_eq!(asmr.mean("steps"), Some(3.0));
+    let siren = Summary::of(&done.records, "SIREN", "3 steps").unwrap();
+    // 2·8 + 8 + 8·8 + 8 + 8·1 + 1 weights.
+    assert_eq!((siren.mean("n_params"), siren.mean("batch")), (Some(105.0), Some(100.0)));
+
+    let section = Section {
+        name: "small".to_owned(),
+        experiment: Experiment::parse(SMALL).unwrap(),
+        records: done.records,
+        missing: vec!["a & b".to_owned()],
+    };
+    let plot = section.plot(&section.experiment.plots[0]).unwrap();
+    let points: Vec<(&str, usize)> =
+        plot.curves.iter().map(|curve| (curve.name.as_str(), curve.points.len())).collect();
+    assert_eq!(points, [("ASMR", 2), ("SIREN", 2), ("Plenoxels", 1)]);
+    let html = page(&[section], &claims(&[], false), false);
+    for there in ["Small &lt;fits&gt;", "a &amp; b", "<svg ", "diverged", "<td>105</td>", "not measured"] {
+        assert!(html.contains(there), "{there}");
+    }
+    // One row for each contestant and length: 2 + 2 + 1.
+    assert_eq!(html.matches("<td>3 steps</td>").count() + html.matches("<td>2 steps</td>").count(), 5);
+}
+
+#[test]
+fn what_is_missing_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (done, _) = run_in(folder.path(), SMALL);
+    let error = done.unwrap_err();
+    assert!(error.contains("image/small.png is not there") && error.contains("ASMR_DATA"), "{error}");
+
+    let folder = folder_with_picture();
+    let more = SMALL.replace("\"image/small.png\"", "\"image/small.png\", \"image/none.png\"");
+    let (done, _) = run_in(folder.path(), &more);
+    let done = done.unwrap();
+    assert_eq!((done.missing.len(), done.n_fits), (1, 16));
+}
+
+#[test]
+fn signals_go_on_as_in_mirrors() {
+    let folder = folder_with_picture();
+    let spec = |extents: &[usize]| SignalSpec {
+        file: "image/small.png".to_owned(),
+        mirrored: Some(extents.to_vec()),
+        ..SignalSpec::default()
+    };
+    let folders: Vec<PathBuf> = vec![folder.path().to_path_buf()];
+    let signal = spec(&[34, 50]).open(&folders).unwrap();
+    let Samples::U8(values) = signal.samples() else { panic!("bytes") };
+    let original = |y: usize, x: usize| (x * 9 + y * 3) as u8;
+    // Row 15 is the last, 16 the same again, 31 the first and 32 too.
+    for (at, from) in [(0, 0), (15, 15), (16, 15), (17, 14), (31, 0), (32, 0), (33, 1)] {
+        assert_eq!(values[at * 50], original(from, 0), "row {at}");
+    }
+    for (at, from) in [(23, 23), (24, 23), (47, 0), (48, 0), (49, 1)] {
+        assert_eq!(values[at], original(0, from), "column {at}");
+    }
+    let cut = spec(&[3, 5]).open(&folders).unwrap();
+    assert_eq!((cut.info().extents.as_slice(), cut.samples().len()), ([3, 5].as_slice(), 15));
+}
+
+#[test]
+fn the_largest_saving_is_the_published_one() {
+    let all = claims(&[], true);
+    assert_eq!(all.len(), 6);
+    assert!(all[0].figure.starts_with("508.2 times"), "{}", all[0].figure);
+    assert_ne!(all[0].verdict, Verdict::Unmeasured);
+    assert!(
+        all[1..]
+            .iter()
+            .all(|claim| claim.verdict == Verdict::Unmeasured && claim.command.ends_with("--quick"))
+    );
+}
