@@ -48,6 +48,7 @@ tasks:
   fuzz SECONDS [NAME]      run each fuzzer, or those whose name contains NAME, for so long; adds to results/VERSION/fuzz.tsv
   bench            time decodes and fits beside PyTorch (installed below target/) and write results/VERSION/bench-*.tsv;
                    bench --help lists its options
+  report [--quick] run all of experiments/ (hours; quick: under an hour) and make one page of them in results/VERSION/experiments/
   pages            check that docs/BENCHMARKS.md, SIGNALS.md and RATE-DISTORTION.md are what results/ gives
   pages --write    bring them up to date";
 
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
         ["fuzz", seconds] => fuzzing::run(&root(), seconds, ""),
         ["fuzz", seconds, only] => fuzzing::run(&root(), seconds, only),
         ["bench", ref options @ ..] => bench::run(&root(), options),
+        ["report", ref options @ ..] => bench::report(&root(), options),
         ["pages"] => pages::check(&root()).map(|()| println!("the pages agree with results/")),
         ["pages", "--write"] => pages::write(&root()).map(|changed| {
             println!(

@@ -72,7 +72,7 @@ pub fn claims(sections: &[Section], quick: bool) -> Vec<Claim> {
     };
     let mut all = vec![largest_saving()];
     for (claim, name, judge) in JUDGES {
-        let judged = find(name).and_then(|section| judge(section));
+        let judged = find(name).and_then(judge);
         all.push(match judged {
             Some((figure, verdict)) => Claim { claim, figure, verdict, command: command(name) },
             None => unmeasured(claim, name),

@@ -386,7 +386,7 @@ fn mirrored(signal: &Signal, extents: &[usize]) -> Outcome<Signal> {
         return Err("mirrored is for pictures of bytes, and needs two extents".to_owned());
     };
     // 0, 1, …, n - 1, n - 1, …, 1, 0, 0, 1, …
-    let fold = |i: usize, n: usize| if i / n % 2 == 0 { i % n } else { n - 1 - i % n };
+    let fold = |i: usize, n: usize| if (i / n).is_multiple_of(2) { i % n } else { n - 1 - i % n };
     let channels = info.channels;
     let mut out = Vec::with_capacity(n_rows * n_columns * channels);
     for y in 0..*n_rows {

@@ -103,10 +103,9 @@ impl Axis {
 
 fn range(values: &[f64]) -> Option<(f64, f64)> {
     let finite = values.iter().copied().filter(|value| value.is_finite());
-    let range = finite.fold(None, |range: Option<(f64, f64)>, v| {
+    finite.fold(None, |range: Option<(f64, f64)>, v| {
         Some(range.map_or((v, v), |(least, most)| (least.min(v), most.max(v))))
-    });
-    range
+    })
 }
 
 const SIZE: (f64, f64) = (760.0, 480.0);

@@ -301,7 +301,7 @@ mod tests {
         let summary = Summary::of(&records, "a", "9 steps").expect("rows");
         assert_eq!(summary.signals(), ["p", "q"]);
         assert_eq!(summary.of_signal("p", "psnr_db"), Some(30.5));
-        assert_eq!(summary.mean("psnr_db"), Some((30.5 + 24.0) / 2.0));
+        assert_eq!(summary.mean("psnr_db"), Some(27.25));
         assert_eq!(summary.spread("psnr_db"), Some(1.0));
         assert_eq!(summary.mean("bytes"), None);
         assert!(Summary::of(&records, "a", "8 steps").is_none());

@@ -95,7 +95,8 @@ fn act(options: &Options) -> Outcome<()> {
         files(&folder)?
     } else {
         let named = options.words[1..].iter().map(|word| {
-            if word.ends_with(".toml") { PathBuf::from(word) } else { folder.join(format!("{word}.toml")) }
+            let path = PathBuf::from(word);
+            if path.extension().is_some() { path } else { folder.join(format!("{word}.toml")) }
         });
         named.collect()
     };
