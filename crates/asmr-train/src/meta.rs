@@ -1,0 +1,787 @@
+//! Meta-learning: weights that the signals of a data set share, from which a few steps on a few of them fit another signal.
+//!
+//! ```text
+//! modulation φ    biases, modulators and the output bias: a signal's own
+//! shared θ        the matrices between neurons: the data set's
+//! inner loop      φ_{k+1} = φ_k - α ∘ ∂L/∂φ (θ, φ_k),   k = 0 .. K-1, from a φ_0 that all signals share
+//! outer loop      Adam on θ, φ_0 and ln α for the mean over signals of L(θ, φ_K)
+//! ```
+//!
+//! Modulations as all that a signal keeps are CAVIA's (Zintgraf et al., 2019, arXiv 1810.03642) and functa's (Dupont et al., 2022,
+//! arXiv 2201.12204), learned inner rates those of Meta-SGD (Li et al., 2017, arXiv 1707.09835).
+//!
+//! The outer gradient goes back through the inner steps (functa found that one that does not is much worse). That needs
+//! products of the Hessian of L with a vector on φ, which are taken as central differences of gradients: two passes for each inner
+//! step, exact up to the square of [`DIFFERENCE`].
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use asmr::network::{Modulator, Network, NetworkConfig, NetworkError, Role};
+use asmr::signal::Source;
+use asmr_kernels::IsaLevel;
+use asmr_kernels::optim::{AdamStep, adam};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use rayon::prelude::*;
+use thiserror::Error;
+
+use crate::gradient::{Batch, GradientEngine};
+use crate::measure::channel_means;
+
+/// Step of the central differences, as a multiple of an inner step: its square is their error, and its inverse magnifies the
+/// rounding of gradients.
+const DIFFERENCE: f32 = 0.02;
+/// Inner rates that are tried before the first update, as powers of ten ([`initial_rates`]).
+const RATE_POWERS: Range<i32> = -2..6;
+/// Signals they are tried on.
+const RATE_SIGNALS: usize = 8;
+/// Factor on all inner rates after a step that made the loss no less.
+const SHORTER: f32 = 0.5;
+/// Rate of modulators and table rows in the outer loop, as a fraction of the others': `omega_0` acts on them twice.
+const MODULATOR_RATE: f64 = 0.03;
+/// Adam's moments in the outer loop.
+const BETAS: (f64, f64) = (0.9, 0.999);
+const EPSILON: f32 = 1e-8;
+
+/// How a base is learned.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MetaConfig {
+    /// Seed of the initial weights and of the order of signals.
+    pub seed: u64,
+    /// Outer updates, 1 to 10^9.
+    pub steps: u32,
+    /// Signals an update is taken over, 1 to 4096.
+    pub batch: usize,
+    /// K, 1 to 100.
+    pub inner_steps: u32,
+    /// Adam's rate on θ and `φ_0` at its highest, above 0 and at most 1.
+    pub rate: f64,
+    /// Adam's rate on ln α, 0 to 1.
+    pub rate_of_rates: f64,
+    /// Both rates at the end of their cosine decay, as a fraction, 0 to 1.
+    pub final_rate: f64,
+    /// Factor on the modulators' initial output; 1 is the paper's.
+    pub modulation_scale: f64,
+}
+
+impl Default for MetaConfig {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            steps: 3000,
+            batch: 16,
+            inner_steps: 3,
+            rate: 1e-3,
+            rate_of_rates: 1e-2,
+            final_rate: 0.05,
+            modulation_scale: 0.1,
+        }
+    }
+}
+
+/// Why there is no base.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum MetaError {
+    /// A setting outside its range.
+    #[error("{name} is {value}; it must be {range}")]
+    Setting {
+        /// Which.
+        name: &'static str,
+        /// What it is.
+        value: String,
+        /// What is accepted.
+        range: &'static str,
+    },
+    /// No signals.
+    #[error("there are no signals to learn from; at least 1 is needed")]
+    NoSignals,
+    /// A signal of another shape.
+    #[error(
+        "signal {index} is {signal:?} with {signal_channels} channels; all must be {network:?} with {channels}"
+    )]
+    Shape {
+        /// Which, from 0.
+        index: usize,
+        /// Its extents.
+        signal: Vec<usize>,
+        /// Its channels.
+        signal_channels: usize,
+        /// The network's extents.
+        network: Vec<usize>,
+        /// Its channels.
+        channels: usize,
+    },
+    /// The network's shape is refused.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// The loss is no number any more.
+    #[error("learning diverged at step {0}; a lower rate may help")]
+    Diverged(u32),
+    /// A number of modulation values that is not the network's.
+    #[error("the modulation has {actual} values; the base takes {expected}")]
+    Modulation {
+        /// How many there are.
+        actual: usize,
+        /// How many there should be.
+        expected: usize,
+    },
+}
+
+/// Where a signal's own weights lie in the flat array of a network's, in order.
+#[must_use]
+pub fn modulation_ranges(network: &NetworkConfig) -> Vec<Range<usize>> {
+    let own = network
+        .tensors()
+        .into_iter()
+        .filter(|tensor| matches!(tensor.role, Role::LayerBias(_) | Role::OutputBias | Role::Modulator(_)));
+    own.map(|tensor| tensor.range()).collect()
+}
+
+/// Numbers that a signal keeps.
+#[must_use]
+pub fn n_modulations(network: &NetworkConfig) -> usize {
+    modulation_ranges(network).iter().map(Range::len).sum()
+}
+
+/// A network to begin with, and the rates of the steps from there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Base {
+    network: Network,
+    /// α, a rate for each value of the modulation.
+    rates: Vec<f32>,
+}
+
+/// A signal's modulation, and how near it comes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adapted {
+    /// φ, in the order of [`modulation_ranges`].
+    pub modulation: Vec<f32>,
+    /// Mean squared error before each step, and after the last, those that were taken back too; on the network's \[0, 1\] scale, values neither clamped nor
+    /// rounded.
+    pub mse: Vec<f64>,
+}
+
+impl Base {
+    /// Puts a network and inner rates together.
+    ///
+    /// # Errors
+    /// [`MetaError::Modulation`] for another number of rates; [`MetaError::Setting`] for one that is not above 0.
+    pub fn new(network: Network, rates: Vec<f32>) -> Result<Self, MetaError> {
+        let expected = n_modulations(network.config());
+        if rates.len() != expected {
+            return Err(MetaError::Modulation { actual: rates.len(), expected });
+        }
+        if let Some(rate) = rates.iter().find(|rate| !(rate.is_finite() && **rate > 0.0)) {
+            let range = "above 0";
+            return Err(MetaError::Setting { name: "an inner rate", value: rate.to_string(), range });
+        }
+        Ok(Self { network, rates })
+    }
+
+    /// The network with the modulation that all signals begin with.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// A rate for each value of the modulation.
+    #[must_use]
+    pub fn rates(&self) -> &[f32] {
+        &self.rates
+    }
+
+    /// A signal's network.
+    ///
+    /// # Errors
+    /// [`MetaError`] for another number of values, or one that is not finite.
+    pub fn with(&self, modulation: &[f32]) -> Result<Network, MetaError> {
+        let expected = self.rates.len();
+        if modulation.len() != expected {
+            return Err(MetaError::Modulation { actual: modulation.len(), expected });
+        }
+        let mut params = self.network.params().to_vec();
+        put(&mut params, &modulation_ranges(self.network.config()), modulation);
+        Ok(Network::new(self.network.config().clone(), params)?)
+    }
+
+    /// Fits a signal's modulation by so many inner steps. One that makes the loss no less is taken back, and the next are shorter.
+    ///
+    /// # Errors
+    /// [`MetaError::Shape`] for a signal of another shape.
+    pub fn adapt(&self, signal: &dyn Source, steps: u32) -> Result<Adapted, MetaError> {
+        let config = self.network.config();
+        check_shape(0, signal, config)?;
+        let ranges = modulation_ranges(config);
+        let mut engine = GradientEngine::new(config, signal, IsaLevel::detect());
+        let mut params = self.network.params().to_vec();
+        let mut gradient = vec![0.0; params.len()];
+        let mut least = f64::INFINITY;
+        let (mut best, mut best_gradient) = (params.clone(), gradient.clone());
+        let mut rates = self.rates.clone();
+        let mut mse = Vec::new();
+        for step in 0..=steps {
+            let loss = engine.loss_and_gradient(&params, Batch::Full, &mut gradient).mse;
+            mse.push(loss);
+            if loss < least {
+                least = loss;
+                best.copy_from_slice(&params);
+                best_gradient.copy_from_slice(&gradient);
+            } else {
+                // Rates are learned for the first few steps; later ones may overshoot.
+                params.copy_from_slice(&best);
+                for rate in &mut rates {
+                    *rate *= SHORTER;
+                }
+            }
+            if step < steps {
+                inner_step(&mut params, &best_gradient, &ranges, &rates);
+            }
+        }
+        Ok(Adapted { modulation: taken(&best, &ranges), mse })
+    }
+}
+
+/// What an outer update saw.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MetaEvent {
+    /// Updates so far.
+    pub step: u32,
+    /// Mean squared error before the inner steps, mean over the update's signals.
+    pub mse_before: f64,
+    /// After them.
+    pub mse: f64,
+    /// Share of the updates that are done.
+    pub progress: f64,
+}
+
+/// Learns a base from signals of one shape. The result depends on the arguments alone, not on the number of threads.
+/// Ends early, with what there is, once `stop` is set.
+///
+/// # Errors
+/// [`MetaError`] for settings, shapes and signals that are refused, and when it diverges.
+pub fn meta_train<S: Source + Sync>(
+    signals: &[S],
+    network: &NetworkConfig,
+    config: &MetaConfig,
+    stop: &AtomicBool,
+    on_step: &mut dyn FnMut(&MetaEvent),
+) -> Result<Base, MetaError> {
+    config.validate()?;
+    let initial = Network::init(network.clone(), config.seed, config.modulation_scale as f32)?;
+    if signals.is_empty() {
+        return Err(MetaError::NoSignals);
+    }
+    for (index, signal) in signals.iter().enumerate() {
+        check_shape(index, signal, network)?;
+    }
+    let ranges = modulation_ranges(network);
+    let mut params = initial.into_params();
+    params[network.layout().output_bias].copy_from_slice(&mean_values(signals, network.channels));
+    let mut rates = initial_rates(signals, network, &params, config.inner_steps)?;
+    let mut log_rates: Vec<f32> = rates.iter().map(|rate| rate.ln()).collect();
+    let mut outer = Outer::new(network, log_rates.len());
+    let mut order = Order::new(signals.len(), config.seed);
+    for step in 0..config.steps {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let tasks: Vec<usize> = (0..config.batch).map(|_| order.next()).collect();
+        let found: Vec<Found> = tasks
+            .par_iter()
+            .map(|&i| meta_gradient(&signals[i], network, &params, &rates, config.inner_steps))
+            .collect();
+        let n = found.len() as f64;
+        let mean = |of: fn(&Found) -> f64| found.iter().map(of).sum::<f64>() / n;
+        let event = MetaEvent {
+            step: step + 1,
+            mse_before: mean(|f| f.mse_before),
+            mse: mean(|f| f.mse),
+            progress: f64::from(step + 1) / f64::from(config.steps),
+        };
+        if !event.mse.is_finite() {
+            return Err(MetaError::Diverged(step));
+        }
+        let gradient = mean_of(&found, |f| &f.gradient);
+        let mut of_rates = mean_of(&found, |f| &f.of_rates);
+        // ∂L/∂ln α = α ∂L/∂α.
+        for (g, rate) in of_rates.iter_mut().zip(&rates) {
+            *g *= rate;
+        }
+        let progress = f64::from(step) / f64::from(config.steps);
+        let share = config.final_rate
+            + (1.0 - config.final_rate) * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
+        outer.step(
+            config.rate * share,
+            config.rate_of_rates * share,
+            &gradient,
+            &mut params,
+            &of_rates,
+            &mut log_rates,
+        );
+        for (rate, log) in rates.iter_mut().zip(&log_rates) {
+            *rate = log.exp();
+        }
+        on_step(&event);
+    }
+    debug_assert_eq!(taken(&params, &ranges).len(), rates.len());
+    Base::new(Network::new(network.clone(), params)?, rates)
+}
+
+impl MetaConfig {
+    fn validate(&self) -> Result<(), MetaError> {
+        let check = |ok: bool, name, value: String, range| {
+            if ok { Ok(()) } else { Err(MetaError::Setting { name, value, range }) }
+        };
+        check((1..=1_000_000_000).contains(&self.steps), "steps", self.steps.to_string(), "1 to 1000000000")?;
+        check((1..=4096).contains(&self.batch), "the batch", self.batch.to_string(), "1 to 4096 signals")?;
+        check(
+            (1..=100).contains(&self.inner_steps),
+            "inner steps",
+            self.inner_steps.to_string(),
+            "1 to 100",
+        )?;
+        let rates = [
+            (self.rate > 0.0 && self.rate <= 1.0, "the learning rate", self.rate, "above 0 and at most 1"),
+            ((0.0..=1.0).contains(&self.rate_of_rates), "the rate of rates", self.rate_of_rates, "0 to 1"),
+            ((0.0..=1.0).contains(&self.final_rate), "the final rate", self.final_rate, "0 to 1"),
+            (
+                (0.0..=10.0).contains(&self.modulation_scale),
+                "the modulation scale",
+                self.modulation_scale,
+                "0 to 10",
+            ),
+        ];
+        rates.into_iter().try_for_each(|(ok, name, value, range)| check(ok, name, value.to_string(), range))
+    }
+}
+
+/// The mean of each channel over all signals, on the network's scale.
+fn mean_values<S: Source>(signals: &[S], channels: usize) -> Vec<f32> {
+    let mut sums = vec![0.0; channels];
+    for signal in signals {
+        let means = channel_means(signal).unwrap_or_default();
+        for (sum, mean) in sums.iter_mut().zip(means) {
+            *sum += f64::from(mean);
+        }
+    }
+    sums.iter().map(|sum| (sum / signals.len() as f64) as f32).collect()
+}
+
+fn check_shape(index: usize, signal: &dyn Source, network: &NetworkConfig) -> Result<(), MetaError> {
+    let info = signal.info();
+    if info.extents == network.partition.extents() && info.channels == network.channels {
+        return Ok(());
+    }
+    Err(MetaError::Shape {
+        index,
+        signal: info.extents.clone(),
+        signal_channels: info.channels,
+        network: network.partition.extents().to_vec(),
+        channels: network.channels,
+    })
+}
+
+/// The values at some ranges, one after the other.
+fn taken(params: &[f32], ranges: &[Range<usize>]) -> Vec<f32> {
+    ranges.iter().flat_map(|range| params[range.clone()].iter().copied()).collect()
+}
+
+/// Puts values back where [`taken`] took them.
+fn put(params: &mut [f32], ranges: &[Range<usize>], values: &[f32]) {
+    let mut rest = values;
+    for range in ranges {
+        let (values, later) = rest.split_at(range.len());
+        params[range.clone()].copy_from_slice(values);
+        rest = later;
+    }
+}
+
+/// φ ← φ - α ∘ ∂L/∂φ.
+fn inner_step(params: &mut [f32], gradient: &[f32], ranges: &[Range<usize>], rates: &[f32]) {
+    let mut rates = rates.iter();
+    for i in ranges.iter().cloned().flatten() {
+        params[i] -= rates.next().copied().unwrap_or(0.0) * gradient[i];
+    }
+}
+
+/// One rate for each value of the modulation. A step of `a / c²` on a weight that enters a phase with the factor c moves that phase
+/// as one of `a` on the phase itself would; of some powers of ten for `a`, the one that leaves the least loss after the inner steps. The
+/// output is linear in its bias, so that the step to the best one is known.
+fn initial_rates<S: Source + Sync>(
+    signals: &[S],
+    network: &NetworkConfig,
+    params: &[f32],
+    inner_steps: u32,
+) -> Result<Vec<f32>, MetaError> {
+    let omega_0 = network.omega_0;
+    let rates_of = |a: f32| -> Vec<f32> {
+        let own = network.tensors().into_iter().filter_map(|tensor| {
+            let rate = match tensor.role {
+                Role::Modulator(_) if network.modulator == Modulator::Linear => a / omega_0.powi(4),
+                Role::LayerBias(_) | Role::Modulator(_) => a / omega_0.powi(2),
+                Role::OutputBias => 0.5 * network.channels as f32,
+                Role::LayerWeight(_) | Role::OutputWeight => return None,
+            };
+            Some(std::iter::repeat_n(rate, tensor.len()))
+        });
+        own.flatten().collect()
+    };
+    let network = Network::new(network.clone(), params.to_vec())?;
+    let mut best: Option<(f64, Vec<f32>)> = None;
+    for power in RATE_POWERS {
+        let base = Base::new(network.clone(), rates_of(10f32.powi(power)))?;
+        let losses: Vec<f64> = signals
+            .par_iter()
+            .take(RATE_SIGNALS)
+            .map(|signal| {
+                let adapted = base.adapt(signal, inner_steps);
+                adapted.map_or(f64::INFINITY, |adapted| *adapted.mse.last().unwrap_or(&f64::INFINITY))
+            })
+            .collect();
+        let loss = losses.iter().sum::<f64>();
+        if best.as_ref().is_none_or(|(least, _)| loss < *least) {
+            best = Some((loss, base.rates));
+        }
+    }
+    Ok(best.map_or_else(|| rates_of(1.0), |(_, rates)| rates))
+}
+
+/// A signal's part of an outer gradient.
+struct Found {
+    mse_before: f64,
+    mse: f64,
+    /// With respect to θ and `φ_0`, in the network's order.
+    gradient: Vec<f32>,
+    /// With respect to α.
+    of_rates: Vec<f32>,
+}
+
+/// `L(θ, φ_K)` and its gradient with respect to θ, `φ_0` and α.
+///
+/// Going back from `λ = ∂L/∂φ_K`: a step `φ_{k+1} = φ_k - α ∘ g_k` gives `∂α -= λ ∘ g_k`, `∂θ -= (∂²L/∂θ∂φ) v` and
+/// `λ -= (∂²L/∂φ²) v` with `v = α ∘ λ`, both at `φ_k`.
+fn meta_gradient(
+    signal: &dyn Source,
+    network: &NetworkConfig,
+    params: &[f32],
+    rates: &[f32],
+    inner_steps: u32,
+) -> Found {
+    let ranges = modulation_ranges(network);
+    let mut engine = GradientEngine::new(network, signal, IsaLevel::detect());
+    let mut here = params.to_vec();
+    let mut gradient = vec![0.0; params.len()];
+    // φ_k and g_k of each step.
+    let mut path: Vec<(Vec<f32>, Vec<f32>)> = Vec::new();
+    let mut losses = Vec::new();
+    for _ in 0..inner_steps {
+        losses.push(engine.loss_and_gradient(&here, Batch::Full, &mut gradient).mse);
+        path.push((taken(&here, &ranges), taken(&gradient, &ranges)));
+        inner_step(&mut here, &gradient, &ranges, rates);
+    }
+    // ∂L/∂θ at φ_K, and λ in the modulation's places.
+    let mse = engine.loss_and_gradient(&here, Batch::Full, &mut gradient).mse;
+    let mut of_rates = vec![0.0; rates.len()];
+    let (mut above, mut below) = (vec![0.0; params.len()], vec![0.0; params.len()]);
+    for (phi, g) in path.into_iter().rev() {
+        let lambda = taken(&gradient, &ranges);
+        let mut moved = |sign: f32, out: &mut [f32]| {
+            let values: Vec<f32> =
+                phi.iter().zip(rates).zip(&lambda).map(|((p, a), l)| p + sign * DIFFERENCE * a * l).collect();
+            put(&mut here, &ranges, &values);
+            engine.loss_and_gradient(&here, Batch::Full, out);
+        };
+        moved(1.0, &mut above);
+        moved(-1.0, &mut below);
+        for ((total, a), b) in gradient.iter_mut().zip(&above).zip(&below) {
+            *total -= (a - b) / (2.0 * DIFFERENCE);
+        }
+        for ((of_rate, l), g) in of_rates.iter_mut().zip(&lambda).zip(&g) {
+            *of_rate -= l * g;
+        }
+    }
+    Found { mse_before: losses[0], mse, gradient, of_rates }
+}
+
+/// The mean, summed in order.
+fn mean_of(found: &[Found], of: fn(&Found) -> &Vec<f32>) -> Vec<f32> {
+    let mut sum = vec![0.0f32; of(&found[0]).len()];
+    for one in found {
+        for (total, value) in sum.iter_mut().zip(of(one)) {
+            *total += value;
+        }
+    }
+    let share = 1.0 / found.len() as f32;
+    for value in &mut sum {
+        *value *= share;
+    }
+    sum
+}
+
+/// Adam on the shared weights and on the logarithms of inner rates.
+struct Outer {
+    isa: IsaLevel,
+    tensors: Vec<(Range<usize>, f64)>,
+    moments: [Vec<f32>; 2],
+    of_rates: [Vec<f32>; 2],
+    steps: i32,
+}
+
+impl Outer {
+    fn new(network: &NetworkConfig, n_rates: usize) -> Self {
+        let tensors = network.tensors().into_iter().map(|tensor| {
+            let is_modulator = matches!(tensor.role, Role::Modulator(_));
+            (tensor.range(), if is_modulator { MODULATOR_RATE } else { 1.0 })
+        });
+        Self {
+            isa: IsaLevel::detect(),
+            tensors: tensors.collect(),
+            moments: [vec![0.0; network.n_params()], vec![0.0; network.n_params()]],
+            of_rates: [vec![0.0; n_rates], vec![0.0; n_rates]],
+            steps: 0,
+        }
+    }
+
+    fn step(
+        &mut self,
+        rate: f64,
+        rate_of_rates: f64,
+        gradient: &[f32],
+        params: &mut [f32],
+        of_rates: &[f32],
+        log_rates: &mut [f32],
+    ) {
+        self.steps += 1;
+        let (beta1, beta2) = BETAS;
+        let step = |rate: f64| AdamStep {
+            rate: rate as f32,
+            beta1: beta1 as f32,
+            beta2: beta2 as f32,
+            epsilon: EPSILON,
+            correction1: (1.0 / (1.0 - beta1.powi(self.steps))) as f32,
+            correction2: (1.0 / (1.0 - beta2.powi(self.steps))) as f32,
+            gradient_scale: 1.0,
+        };
+        let [first, second] = &mut self.moments;
+        for (range, factor) in &self.tensors {
+            let part = range.clone();
+            adam(
+                self.isa,
+                step(rate * factor),
+                &gradient[part.clone()],
+                &mut first[part.clone()],
+                &mut second[part.clone()],
+                &mut params[part],
+            );
+        }
+        let [first, second] = &mut self.of_rates;
+        adam(self.isa, step(rate_of_rates), of_rates, first, second, log_rates);
+    }
+}
+
+/// Deals out signals: each epoch has every one once.
+struct Order {
+    all: Vec<usize>,
+    next: usize,
+    rng: ChaCha8Rng,
+}
+
+impl Order {
+    fn new(n: usize, seed: u64) -> Self {
+        // Apart from the stream of the initial weights.
+        let rng = ChaCha8Rng::seed_from_u64(seed ^ 0x6d65_7461);
+        Self { all: (0..n).collect(), next: n, rng }
+    }
+
+    fn next(&mut self) -> usize {
+        if self.next == self.all.len() {
+            for i in (1..self.all.len()).rev() {
+                self.all.swap(i, (self.rng.next_u64() % (i as u64 + 1)) as usize);
+            }
+            self.next = 0;
+        }
+        self.next += 1;
+        self.all[self.next - 1]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use asmr::partition::Partition;
+    use asmr::signal::{SampleType, Samples, Signal, SignalInfo};
+
+    use super::*;
+
+    fn network(modulator: Modulator) -> NetworkConfig {
+        let partition = Partition::new(&[8, 12], &[vec![2, 2, 2], vec![2, 3, 2]]).unwrap();
+        NetworkConfig { partition, channels: 2, width: 24, omega_0: 30.0, modulator }
+    }
+
+    /// Smooth signals of one family.
+    fn signal(i: usize) -> Signal {
+        let t = i as f64;
+        let value = |y: usize, x: usize, c: usize| {
+            let (y, x) = (y as f64 / 8.0, x as f64 / 12.0);
+            0.5 + 0.3 * (4.0 * x + 2.0 * t + c as f64).sin() * (3.0 * y + 0.7 * t).cos()
+        };
+        let values =
+            (0..8).flat_map(|y| (0..12).flat_map(move |x| (0..2).map(move |c| value(y, x, c) as f32)));
+        Signal::new(SignalInfo::plain(vec![8, 12], 2, SampleType::F32, None), Samples::F32(values.collect()))
+            .unwrap()
+    }
+
+    /// `L(θ, φ_K)` by its definition.
+    fn outer_loss(
+        network: &NetworkConfig,
+        params: &[f32],
+        rates: &[f32],
+        signal: &Signal,
+        steps: u32,
+    ) -> f64 {
+        let mut engine = GradientEngine::new(network, signal, IsaLevel::detect());
+        let (mut params, mut gradient) = (params.to_vec(), vec![0.0; params.len()]);
+        for _ in 0..steps {
+            engine.loss_and_gradient(&params, Batch::Full, &mut gradient);
+            for (i, rate) in modulation_ranges(network).into_iter().flatten().zip(rates) {
+                params[i] -= rate * gradient[i];
+            }
+        }
+        engine.loss_and_gradient(&params, Batch::Full, &mut gradient).mse
+    }
+
+    /// By central differences over h and h/2, their error of h² taken out.
+    fn derivative(h: f64, moved: &dyn Fn(f64) -> f64) -> f64 {
+        let central = |h: f64| (moved(h) - moved(-h)) / (2.0 * h);
+        (4.0 * central(h / 2.0) - central(h)) / 3.0
+    }
+
+    /// The gradient through the inner steps is that of differences of the loss after them, along each tensor and along the rates.
+    #[test]
+    fn outer_gradients_are_differences_of_outer_losses() {
+        let mut n_cases = 0;
+        for modulator in [Modulator::Linear, Modulator::Table, Modulator::Nonlinear] {
+            let network = network(modulator);
+            let params = Network::init(network.clone(), 3, 0.1).unwrap().into_params();
+            let signal = signal(1);
+            let rates = initial_rates(std::slice::from_ref(&signal), &network, &params, 3).unwrap();
+            let found = meta_gradient(&signal, &network, &params, &rates, 3);
+            assert!((found.mse - outer_loss(&network, &params, &rates, &signal, 3)).abs() < 1e-9);
+            let whole = found.gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
+            for tensor in network.tensors() {
+                // Along the gradient, where the difference stands out from rounding.
+                let part = &found.gradient[tensor.range()];
+                let norm = part.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
+                // So far that the loss moves by some thousandths: far above rounding, and still nearly straight.
+                let h = 4e-3 * found.mse / norm;
+                let moved = |by: f64| {
+                    let mut params = params.clone();
+                    for (w, g) in params[tensor.range()].iter_mut().zip(part) {
+                        *w += (by * f64::from(*g) / norm) as f32;
+                    }
+                    outer_loss(&network, &params, &rates, &signal, 3)
+                };
+                let difference = derivative(h, &moved);
+                // The output bias' inner step is Newton's: what its gradient is made of cancels, but for rounding.
+                let scale = if tensor.role == Role::OutputBias { whole } else { norm };
+                assert!(
+                    (difference - norm).abs() < 0.01 * scale,
+                    "{modulator:?} {}: {norm}, not {difference}",
+                    tensor.name
+                );
+                n_cases += 1;
+            }
+            let of_logs: Vec<f64> =
+                found.of_rates.iter().zip(&rates).map(|(g, a)| f64::from(*g) * f64::from(*a)).collect();
+            let norm = of_logs.iter().map(|g| g * g).sum::<f64>().sqrt();
+            let h = 4e-3 * found.mse / norm;
+            let moved = |by: f64| {
+                let rates: Vec<f32> =
+                    rates.iter().zip(&of_logs).map(|(a, g)| a * (by * g / norm).exp() as f32).collect();
+                outer_loss(&network, &params, &rates, &signal, 3)
+            };
+            let difference = derivative(h, &moved);
+            assert!((difference - norm).abs() < 0.01 * norm, "{modulator:?} rates: {norm}, not {difference}");
+        }
+        // 2 layers and the output with weight and bias each; 2 linear modulators, 2 · 2 tables, 2 · 6 tensors of small networks.
+        assert_eq!(n_cases, 3 * 6 + 2 + 4 + 12);
+    }
+
+    #[test]
+    fn a_base_fits_unseen_signals_in_a_few_steps() {
+        let network = network(Modulator::Linear);
+        let signals: Vec<Signal> = (0..24).map(signal).collect();
+        let unseen: Vec<Signal> = (100..108).map(signal).collect();
+        let learn = |steps| {
+            let config = MetaConfig { steps, batch: 4, ..MetaConfig::default() };
+            let mut n_events = 0;
+            let stop = AtomicBool::new(false);
+            let base = meta_train(&signals, &network, &config, &stop, &mut |event| {
+                n_events += 1;
+                assert_eq!(event.step, n_events);
+            });
+            assert_eq!(n_events, steps);
+            base.unwrap()
+        };
+        let loss = |base: &Base, steps| {
+            let losses = unseen.iter().map(|signal| *base.adapt(signal, steps).unwrap().mse.last().unwrap());
+            losses.sum::<f64>() / unseen.len() as f64
+        };
+        let (first, learned) = (learn(1), learn(600));
+        // 2 dB.
+        assert!(loss(&learned, 3) < 0.6 * loss(&first, 3), "{} {}", loss(&learned, 3), loss(&first, 3));
+        assert!(loss(&learned, 3) < loss(&learned, 1) && loss(&learned, 1) < loss(&learned, 0));
+        // A signal's network is the base with its modulation.
+        let adapted = learned.adapt(&unseen[0], 3).unwrap();
+        let network = learned.with(&adapted.modulation).unwrap();
+        assert_eq!(network.params().len(), learned.network().params().len());
+        let n_own: usize = modulation_ranges(network.config()).iter().map(Range::len).sum();
+        assert_eq!(adapted.modulation.len(), n_own);
+        // 2 · 24 biases of sine layers, 2 modulators of 24 · 2, 2 of the output.
+        assert_eq!(n_own, 48 + 96 + 2);
+    }
+
+    #[test]
+    fn threads_do_not_matter() {
+        let network = network(Modulator::Table);
+        let signals: Vec<Signal> = (0..6).map(signal).collect();
+        let config = MetaConfig { steps: 4, batch: 5, ..MetaConfig::default() };
+        let on = |n| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
+            pool.install(|| meta_train(&signals, &network, &config, &AtomicBool::new(false), &mut |_| {}))
+                .unwrap()
+        };
+        assert_eq!(on(1), on(3));
+    }
+
+    #[test]
+    fn mistakes_are_told() {
+        let network = network(Modulator::Linear);
+        let run = |signals: &[Signal], config: MetaConfig| {
+            meta_train(signals, &network, &config, &AtomicBool::new(false), &mut |_| {})
+                .unwrap_err()
+                .to_string()
+        };
+        let good = MetaConfig { steps: 1, batch: 1, ..MetaConfig::default() };
+        let cases = [
+            (run(&[], good), "at least 1"),
+            (run(&[signal(0)], MetaConfig { steps: 0, ..good }), "steps is 0"),
+            (run(&[signal(0)], MetaConfig { batch: 0, ..good }), "batch is 0"),
+            (run(&[signal(0)], MetaConfig { inner_steps: 101, ..good }), "inner steps is 101"),
+            (run(&[signal(0)], MetaConfig { rate: f64::NAN, ..good }), "NaN"),
+            (run(&[signal(0)], MetaConfig { final_rate: 2.0, ..good }), "final rate is 2"),
+        ];
+        for (said, part) in cases {
+            assert!(said.contains(part), "{said}");
+        }
+        let other = Signal::new(
+            SignalInfo::plain(vec![8, 11], 2, SampleType::F32, None),
+            Samples::F32(vec![0.5; 176]),
+        );
+        let said = run(&[signal(0), other.unwrap()], good);
+        assert!(said.contains("signal 1 is [8, 11]"), "{said}");
+        let base = meta_train(&[signal(0)], &network, &good, &AtomicBool::new(false), &mut |_| {}).unwrap();
+        assert!(base.with(&[0.0]).unwrap_err().to_string().contains("has 1 values"));
+        assert!(Base::new(base.network().clone(), vec![0.0; base.rates().len()]).is_err());
+    }
+}
