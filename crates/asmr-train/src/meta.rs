@@ -3,7 +3,7 @@
 //! ```text
 //! modulation φ    biases, modulators and the output bias: a signal's own
 //! shared θ        the matrices between neurons: the data set's
-//! inner loop      φ_{k+1} = φ_k - α ∘ ∂L/∂φ (θ, φ_k),   k = 0 .. K-1, from a φ_0 that all signals share
+//! inner loop      φ_{k+1} = φ_k - α ∘ ∂L/∂φ (θ, φ_k),   k = 0 .. K-1, from a φ_0 that all signals share; α: one rate per tensor
 //! outer loop      Adam on θ, φ_0 and ln α for the mean over signals of L(θ, φ_K)
 //! ```
 //!
@@ -118,6 +118,16 @@ pub enum MetaError {
     /// The loss is no number any more.
     #[error("learning diverged at step {0}; a lower rate may help")]
     Diverged(u32),
+    /// A number of inner rates that is not the network's.
+    #[error(
+        "there are {actual} inner rates; the network takes {expected}, one for each tensor of the modulation"
+    )]
+    Rates {
+        /// How many there are.
+        actual: usize,
+        /// How many there should be.
+        expected: usize,
+    },
     /// A number of modulation values that is not the network's.
     #[error("the modulation has {actual} values; the base takes {expected}")]
     Modulation {
@@ -148,7 +158,7 @@ pub fn n_modulations(network: &NetworkConfig) -> usize {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Base {
     network: Network,
-    /// α, a rate for each value of the modulation.
+    /// α, a rate for each tensor of the modulation.
     rates: Vec<f32>,
 }
 
@@ -166,11 +176,11 @@ impl Base {
     /// Puts a network and inner rates together.
     ///
     /// # Errors
-    /// [`MetaError::Modulation`] for another number of rates; [`MetaError::Setting`] for one that is not above 0.
+    /// [`MetaError::Rates`] for another number of rates; [`MetaError::Setting`] for one that is not above 0.
     pub fn new(network: Network, rates: Vec<f32>) -> Result<Self, MetaError> {
-        let expected = n_modulations(network.config());
+        let expected = modulation_ranges(network.config()).len();
         if rates.len() != expected {
-            return Err(MetaError::Modulation { actual: rates.len(), expected });
+            return Err(MetaError::Rates { actual: rates.len(), expected });
         }
         if let Some(rate) = rates.iter().find(|rate| !(rate.is_finite() && **rate > 0.0)) {
             let range = "above 0";
@@ -185,7 +195,7 @@ impl Base {
         &self.network
     }
 
-    /// A rate for each value of the modulation.
+    /// A rate for each tensor of the modulation.
     #[must_use]
     pub fn rates(&self) -> &[f32] {
         &self.rates
@@ -196,7 +206,7 @@ impl Base {
     /// # Errors
     /// [`MetaError`] for another number of values, or one that is not finite.
     pub fn with(&self, modulation: &[f32]) -> Result<Network, MetaError> {
-        let expected = self.rates.len();
+        let expected = n_modulations(self.network.config());
         if modulation.len() != expected {
             return Err(MetaError::Modulation { actual: modulation.len(), expected });
         }
@@ -275,7 +285,6 @@ pub fn meta_train<S: Source + Sync>(
     for (index, signal) in signals.iter().enumerate() {
         check_shape(index, signal, network)?;
     }
-    let ranges = modulation_ranges(network);
     let mut params = initial.into_params();
     params[network.layout().output_bias].copy_from_slice(&mean_values(signals, network.channels));
     let mut rates = initial_rates(signals, network, &params, config.inner_steps)?;
@@ -324,7 +333,6 @@ pub fn meta_train<S: Source + Sync>(
         }
         on_step(&event);
     }
-    debug_assert_eq!(taken(&params, &ranges).len(), rates.len());
     Base::new(Network::new(network.clone(), params)?, rates)
 }
 
@@ -399,13 +407,14 @@ fn put(params: &mut [f32], ranges: &[Range<usize>], values: &[f32]) {
 
 /// φ ← φ - α ∘ ∂L/∂φ.
 fn inner_step(params: &mut [f32], gradient: &[f32], ranges: &[Range<usize>], rates: &[f32]) {
-    let mut rates = rates.iter();
-    for i in ranges.iter().cloned().flatten() {
-        params[i] -= rates.next().copied().unwrap_or(0.0) * gradient[i];
+    for (range, rate) in ranges.iter().zip(rates) {
+        for (weight, g) in params[range.clone()].iter_mut().zip(&gradient[range.clone()]) {
+            *weight -= rate * g;
+        }
     }
 }
 
-/// One rate for each value of the modulation. A step of `a / c²` on a weight that enters a phase with the factor c moves that phase
+/// One rate for each tensor of the modulation. A step of `a / c²` on a weight that enters a phase with the factor c moves that phase
 /// as one of `a` on the phase itself would; of some powers of ten for `a`, the one that leaves the least loss after the inner steps. The
 /// output is linear in its bias, so that the step to the best one is known.
 fn initial_rates<S: Source + Sync>(
@@ -423,9 +432,9 @@ fn initial_rates<S: Source + Sync>(
                 Role::OutputBias => 0.5 * network.channels as f32,
                 Role::LayerWeight(_) | Role::OutputWeight => return None,
             };
-            Some(std::iter::repeat_n(rate, tensor.len()))
+            Some(rate)
         });
-        own.flatten().collect()
+        own.collect()
     };
     let network = Network::new(network.clone(), params.to_vec())?;
     let mut best: Option<(f64, Vec<f32>)> = None;
@@ -486,19 +495,22 @@ fn meta_gradient(
     let (mut above, mut below) = (vec![0.0; params.len()], vec![0.0; params.len()]);
     for (phi, g) in path.into_iter().rev() {
         let lambda = taken(&gradient, &ranges);
-        let mut moved = |sign: f32, out: &mut [f32]| {
-            let values: Vec<f32> =
-                phi.iter().zip(rates).zip(&lambda).map(|((p, a), l)| p + sign * DIFFERENCE * a * l).collect();
+        let rate_of_each =
+            ranges.iter().zip(rates).flat_map(|(range, rate)| std::iter::repeat_n(*rate, range.len()));
+        let v: Vec<f32> = rate_of_each.zip(&lambda).map(|(rate, l)| rate * l).collect();
+        let mut moved = |by: f32, out: &mut [f32]| {
+            let values: Vec<f32> = phi.iter().zip(&v).map(|(p, v)| p + by * v).collect();
             put(&mut here, &ranges, &values);
             engine.loss_and_gradient(&here, Batch::Full, out);
         };
-        moved(1.0, &mut above);
-        moved(-1.0, &mut below);
+        moved(DIFFERENCE, &mut above);
+        moved(-DIFFERENCE, &mut below);
         for ((total, a), b) in gradient.iter_mut().zip(&above).zip(&below) {
             *total -= (a - b) / (2.0 * DIFFERENCE);
         }
-        for ((of_rate, l), g) in of_rates.iter_mut().zip(&lambda).zip(&g) {
-            *of_rate -= l * g;
+        let mut products = lambda.iter().zip(&g).map(|(l, g)| l * g);
+        for (of_rate, range) in of_rates.iter_mut().zip(&ranges) {
+            *of_rate -= products.by_ref().take(range.len()).sum::<f32>();
         }
     }
     Found { mse_before: losses[0], mse, gradient, of_rates }
@@ -643,8 +655,10 @@ mod tests {
         let (mut params, mut gradient) = (params.to_vec(), vec![0.0; params.len()]);
         for _ in 0..steps {
             engine.loss_and_gradient(&params, Batch::Full, &mut gradient);
-            for (i, rate) in modulation_ranges(network).into_iter().flatten().zip(rates) {
-                params[i] -= rate * gradient[i];
+            for (range, rate) in modulation_ranges(network).into_iter().zip(rates) {
+                for i in range {
+                    params[i] -= rate * gradient[i];
+                }
             }
         }
         engine.loss_and_gradient(&params, Batch::Full, &mut gradient).mse
