@@ -23,6 +23,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::compare::CompareArgs;
 use crate::error::{OK, USAGE, say};
 use crate::files::{has_extension, is_picture_name};
+use crate::meta::MetaTrainArgs;
 use crate::report::{print, quote};
 use crate::values::{
     Bases, Distances, Extents, FrameBounds, Ranges, bases, batch, bpp, bytes, factor, frames, loss, mac,
@@ -137,6 +138,8 @@ pub(crate) enum Command {
     /// Fit this method and its rivals to a picture on equal terms: one table, and a page with pictures and error maps
     #[cfg(feature = "compare")]
     Compare(CompareArgs),
+    /// Learn from many small pictures a network that they share; others are then encoded in milliseconds (encode --base)
+    MetaTrain(MetaTrainArgs),
     /// Make an .asmr file of weights from PyTorch (.safetensors)
     Import(ImportArgs),
     /// Write the weights of an .asmr file for PyTorch (.safetensors)
@@ -244,6 +247,14 @@ pub(crate) struct EncodeArgs {
     /// How often a long fit keeps its state
     #[arg(long, value_name = "TIME", default_value = "1m", allow_hyphen_values = true, value_parser = time)]
     pub(crate) checkpoint: Duration,
+    /// A base of `asmr meta-train`: the input, a picture or a folder of them, is fitted by a few steps from there (--steps), and only
+    /// the numbers that are its own are written, as .npy, a row for each picture
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "start", "duration", "frames", "shape", "dtype", "big_endian", "spacing", "array", "resolution", "field", "preset", "levels",
+        "width", "bases", "mac", "modulator", "omega_0", "seed", "lr", "batch", "seam_weight", "weights", "loss", "bytes", "bpp", "psnr",
+        "max_error", "lossless", "progressive", "time", "chunk", "resume", "checkpoint",
+    ])]
+    pub(crate) base: Option<PathBuf>,
 }
 
 /// What is cut from the input, or how it is sampled.
@@ -347,6 +358,9 @@ pub(crate) struct DecodeArgs {
     /// is 0 (and the exit code 1)
     #[arg(long, conflicts_with = "progressive")]
     pub(crate) recover: bool,
+    /// The base by which `asmr encode --base` made the input, which is an .npy file then: a picture, or a folder of them
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["region", "frames", "thumbnail", "precision", "progressive", "recover"])]
+    pub(crate) base: Option<PathBuf>,
 }
 
 /// Options of `info`.
@@ -537,6 +551,7 @@ const VERBS: &[&str] = &[
     "eval",
     #[cfg(feature = "compare")]
     "compare",
+    "meta-train",
     "import",
     "export",
 ];

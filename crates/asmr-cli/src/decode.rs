@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::args::{Common, DecodeArgs};
 use crate::error::{FAILED, Failure, OK, say};
 use crate::files::{self, Reader};
+use crate::meta;
 use crate::pieces::{self, Tolerated, Wanted};
 use crate::report::{SignalReport, describe, duration, print, print_json, times};
 use crate::values::{FrameBounds, Place, Ranges};
@@ -44,6 +45,9 @@ struct DecodeReport<'a> {
 
 /// Runs the verb.
 pub(crate) fn run(args: &DecodeArgs, common: &Common) -> Result<u8, Failure> {
+    if let Some(base) = &args.base {
+        return meta::decode(args, base, common);
+    }
     let tolerated = match (args.recover, args.progressive) {
         (true, _) => Tolerated::Damage,
         (_, true) => Tolerated::MissingPasses,

@@ -33,6 +33,7 @@ use crate::corrections;
 use crate::error::{FAILED, Failure, INTERRUPTED, OK, say};
 use crate::files;
 use crate::interrupt;
+use crate::meta;
 use crate::partfile::{self, PartFile};
 use crate::progress::{Progress, showing};
 use crate::quality::{self, QualityReport, quality_lines};
@@ -94,6 +95,9 @@ struct EncodeReport<'a> {
 
 /// Runs the verb.
 pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
+    if let Some(base) = &args.base {
+        return meta::encode(args, base, common);
+    }
     check_options(args)?;
     if files::is_asmr(&args.input) {
         return Err(Failure::usage(format!(

@@ -154,6 +154,7 @@ fn check_call(cli: &Cli) {
         Command::Eval(args) => assert!((1..=100_000).contains(&args.reps), "{args:?}"),
         #[cfg(feature = "compare")]
         Command::Compare(args) => crate::compare::check(args),
+        Command::MetaTrain(args) => crate::meta::check(args),
         Command::Import(args) => assert!(args.bases.as_ref().is_none_or(are_bases), "{args:?}"),
         Command::Info(_) | Command::Verify(_) | Command::Export(_) => {}
     }

@@ -16,6 +16,7 @@ pub mod grammar;
 mod info;
 mod interchange;
 mod interrupt;
+mod meta;
 mod partfile;
 mod pieces;
 mod progress;
@@ -57,6 +58,7 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
         Command::Eval(args) => eval::run(args, common),
         #[cfg(feature = "compare")]
         Command::Compare(args) => compare::run(args, common),
+        Command::MetaTrain(args) => meta::run(args, common),
         Command::Import(args) => interchange::import(args, common),
         Command::Export(args) => interchange::export(args, common),
     }

@@ -138,11 +138,13 @@ fn verbs() {
     folder.asmr("n.asmr").refuses(2, &["asmr decode n.asmr;", "asmr info n.asmr"]);
     folder.asmr("w.safetensors").refuses(2, &["asmr import w.safetensors"]);
     folder.asmr("encod").refuses(2, &["did you mean", "encode"]);
-    folder.asmr("frobnicate").refuses(2, &["encode, decode, info, verify, eval, compare, import and export"]);
+    folder
+        .asmr("frobnicate")
+        .refuses(2, &["encode, decode, info, verify, eval, compare, meta-train, import and export"]);
     let help = folder.asmr("").expect(2);
     assert!(help.stderr.contains("Usage: asmr") && help.stdout.is_empty(), "{help:#?}");
     let mut n_cases = 0;
-    for verb in ["encode", "decode", "info", "verify", "eval", "compare", "import", "export"] {
+    for verb in ["encode", "decode", "info", "verify", "eval", "compare", "meta-train", "import", "export"] {
         let help = folder.run([verb, "--help"]).expect(0);
         assert!(help.stdout.contains("--threads") && help.stdout.contains("--json"), "{help:#?}");
         assert!(!help.stdout.contains('`') || verb == "decode", "{help:#?}");

@@ -265,6 +265,29 @@ pub struct MetaEvent {
     pub progress: f64,
 }
 
+/// The base that learning begins with: initial weights, and the inner rates that suit them best.
+///
+/// # Errors
+/// [`MetaError`] for settings, shapes and signals that are refused.
+pub fn initial_base<S: Source + Sync>(
+    signals: &[S],
+    network: &NetworkConfig,
+    config: &MetaConfig,
+) -> Result<Base, MetaError> {
+    config.validate()?;
+    let initial = Network::init(network.clone(), config.seed, config.modulation_scale as f32)?;
+    if signals.is_empty() {
+        return Err(MetaError::NoSignals);
+    }
+    for (index, signal) in signals.iter().enumerate() {
+        check_shape(index, signal, network)?;
+    }
+    let mut params = initial.into_params();
+    params[network.layout().output_bias].copy_from_slice(&mean_values(signals, network.channels));
+    let rates = initial_rates(signals, network, &params, config.inner_steps)?;
+    Base::new(Network::new(network.clone(), params)?, rates)
+}
+
 /// Learns a base from signals of one shape. The result depends on the arguments alone, not on the number of threads.
 /// Ends early, with what there is, once `stop` is set.
 ///
@@ -277,17 +300,8 @@ pub fn meta_train<S: Source + Sync>(
     stop: &AtomicBool,
     on_step: &mut dyn FnMut(&MetaEvent),
 ) -> Result<Base, MetaError> {
-    config.validate()?;
-    let initial = Network::init(network.clone(), config.seed, config.modulation_scale as f32)?;
-    if signals.is_empty() {
-        return Err(MetaError::NoSignals);
-    }
-    for (index, signal) in signals.iter().enumerate() {
-        check_shape(index, signal, network)?;
-    }
+    let Base { network: initial, mut rates } = initial_base(signals, network, config)?;
     let mut params = initial.into_params();
-    params[network.layout().output_bias].copy_from_slice(&mean_values(signals, network.channels));
-    let mut rates = initial_rates(signals, network, &params, config.inner_steps)?;
     let mut log_rates: Vec<f32> = rates.iter().map(|rate| rate.ln()).collect();
     let mut outer = Outer::new(network, log_rates.len());
     let mut order = Order::new(signals.len(), config.seed);
