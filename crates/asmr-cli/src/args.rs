@@ -247,7 +247,7 @@ pub(crate) struct EncodeArgs {
     /// How often a long fit keeps its state
     #[arg(long, value_name = "TIME", default_value = "1m", allow_hyphen_values = true, value_parser = time)]
     pub(crate) checkpoint: Duration,
-    /// A base of `asmr meta-train`: the input, a picture or a folder of them, is fitted by a few steps from there (--steps), and only
+    /// A base (see asmr meta-train): the input, a picture or a folder of them, is fitted by a few steps from there (--steps), and only
     /// the numbers that are its own are written, as .npy, a row for each picture
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "start", "duration", "frames", "shape", "dtype", "big_endian", "spacing", "array", "resolution", "field", "preset", "levels",
@@ -358,7 +358,7 @@ pub(crate) struct DecodeArgs {
     /// is 0 (and the exit code 1)
     #[arg(long, conflicts_with = "progressive")]
     pub(crate) recover: bool,
-    /// The base by which `asmr encode --base` made the input, which is an .npy file then: a picture, or a folder of them
+    /// The base by which encode --base made the input, which is an .npy file then: a picture, or a folder of them
     #[arg(long, value_name = "FILE", conflicts_with_all = ["region", "frames", "thumbnail", "precision", "progressive", "recover"])]
     pub(crate) base: Option<PathBuf>,
 }

@@ -150,7 +150,7 @@ fn verbs() {
         assert!(!help.stdout.contains('`') || verb == "decode", "{help:#?}");
         n_cases += 1;
     }
-    assert_eq!(n_cases, 8);
+    assert_eq!(n_cases, 9);
     assert!(folder.asmr("--version").expect(0).stdout.starts_with("asmr "));
     folder.asmr("decode p.png").refuses(2, &["p.png is a picture", "asmr encode p.png"]);
     folder.asmr("info p.png").refuses(2, &["p.png is a picture", "asmr encode p.png"]);
