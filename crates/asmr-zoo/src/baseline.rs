@@ -15,6 +15,7 @@ use crate::loe::{Loe, LoeSettings};
 use crate::ngp::{Ngp, NgpSettings};
 use crate::plenoxels::{Plenoxels, PlenoxelsSettings};
 use crate::siren::{Siren, SirenSettings};
+use crate::unshared::{Unshared, UnsharedSettings};
 use crate::wire::{Wire, WireSettings};
 
 /// A [`Field`] without its types. See there for what the methods mean.
@@ -121,6 +122,8 @@ pub enum Method {
     Wire(WireSettings),
     /// An explicit grid.
     Plenoxels(PlenoxelsSettings),
+    /// ASMR without sharing, to see what sharing does; no rival.
+    Unshared(UnsharedSettings),
 }
 
 impl Method {
@@ -172,6 +175,7 @@ impl Config {
             Method::Ngp(settings) => Box::new(Ngp::new(shape, settings)?),
             Method::Wire(settings) => Box::new(Wire::new(shape, settings)?),
             Method::Plenoxels(settings) => Box::new(Plenoxels::new(shape, settings)?),
+            Method::Unshared(settings) => Box::new(Unshared::new(shape, &settings)?),
         })
     }
 }

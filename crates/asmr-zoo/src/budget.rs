@@ -141,6 +141,7 @@ fn scaled(config: &Config, size: usize) -> Config {
         Method::Loe(settings) => settings.width = size,
         Method::Ngp(settings) => settings.width = size,
         Method::Wire(settings) => settings.width = size,
+        Method::Unshared(settings) => settings.width = size,
         Method::Plenoxels(settings) => {
             let longest = config.shape.extents.iter().copied().max().unwrap_or(1);
             settings.vertices =

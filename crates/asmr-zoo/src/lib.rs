@@ -11,6 +11,7 @@
 //! | [`loe`] | layers that choose their matrix by position |
 //! | [`ngp`] | a multiresolution hash grid and a small network |
 //! | [`wire`] | complex Gabor wavelets |
+//! | [`unshared`] | ASMR without activation sharing |
 //! | [`plenoxels`] | an explicit grid, sparse where the signal is |
 //! | [`mlp`] | dense layers, which several of them share |
 //! | [`budget`] | what methods are given equally much of, and the settings that use most of it |
@@ -68,6 +69,7 @@ pub mod siren;
 pub mod speed;
 pub mod table;
 pub mod timing;
+pub mod unshared;
 pub mod wire;
 
 /// What a bench gives, or a sentence that says what went wrong.

@@ -111,6 +111,7 @@ fn every_file_is_an_experiment() {
             "megapixel",
             "modulators",
             "shapes",
+            "sharing",
             "ultra-low-mac",
             "video",
             "volumes",
