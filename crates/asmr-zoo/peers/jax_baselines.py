@@ -1,10 +1,12 @@
 """Fits the baselines of asmr-zoo in JAX, written from the papers' equations and differentiated automatically, and prints
 the PSNR that each reaches, mean and deviation over seeds: what tests/independent.rs compares the crate's own fits with.
 
-    python jax_baselines.py .../image/camera.png [METHOD …]      # needs jax and pillow
+    python jax_baselines.py .../image/camera.png [--starts FOLDER] [METHOD …]      # needs jax and pillow
 
 The signal is a square of camera.png; the settings are small ones, the same as in that test. Initial weights are drawn
-here, from the same distributions; so figures agree to what seeds change, not to the bit.
+here, from the same distributions; so figures agree to what seeds change, not to the bit. With --starts they are those of
+the crate, METHOD-SEED.f32 in FOLDER as the test `write_starts` leaves them; then a PSNR is printed for each seed, and fits agree but
+for rounding.
 """
 
 import math
@@ -14,6 +16,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
+
+STARTS = None
+if "--starts" in sys.argv:
+    at = sys.argv.index("--starts")
+    STARTS = sys.argv[at + 1]
+    del sys.argv[at:at + 2]
 
 TOP, LEFT, SIDE, STEPS, SEEDS = 120, 216, 48, 200, 20
 
@@ -36,6 +44,26 @@ def keys(seed):
         yield one
 
 
+class Start:
+    """Weights in the order in which the crate keeps them."""
+
+    def __init__(self, method, seed):
+        self.rest = np.fromfile(f"{STARTS}/{method}-{seed}.f32", "<f4")
+
+    def take(self, *shape):
+        n = math.prod(shape)
+        values, self.rest = self.rest[:n], self.rest[n:]
+        return jnp.asarray(values.reshape(shape))
+
+    def matrix(self, n, m):
+        """Kept as outputs by inputs."""
+        return self.take(m, n).T
+
+    def end(self, params):
+        assert len(self.rest) == 0, len(self.rest)
+        return params
+
+
 def encoded(x, n):
     columns = []
     for axis in range(2):
@@ -49,12 +77,14 @@ def cosine(last):
     return lambda p: last + (1 - last) * 0.5 * (1 + math.cos(math.pi * p))
 
 
-def siren(key):
+def siren(key, start):
     fans, w = [2, 48, 48, 48, 1], 30.0
     params = []
     for i, (n, m) in enumerate(zip(fans, fans[1:])):
         bound = 1 / n if i == 0 else math.sqrt(6 / n) / w
         params.append((uniform(next(key), (n, m), bound), uniform(next(key), (m,), bound)))
+    if start:
+        params = start.end([(start.matrix(n, m), start.take(m)) for n, m in zip(fans, fans[1:])])
 
     def f(params):
         z = ends
@@ -65,13 +95,16 @@ def siren(key):
     return params, f, None, dict(rate=5e-4, schedule=cosine(0.1))
 
 
-def ffn(key):
-    frequencies = 5.0 * jax.random.normal(next(key), (2, 64))
+def ffn(key, start):
+    frequencies = start.matrix(2, 64) if start else 5.0 * jax.random.normal(next(key), (2, 64))
     angles = 2 * jnp.pi * jnp.asarray(share, jnp.float32) @ frequencies
-    features = jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], 1)
+    # In the crate's order; the paper's is the other.
+    features = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], 1)
     fans = [128, 64, 64, 1]
     params = [(math.sqrt(2 / (n + m)) * jax.random.normal(next(key), (n, m)), 0.01 * jax.random.normal(next(key), (m,)))
               for n, m in zip(fans, fans[1:])]
+    if start:
+        params = start.end([(start.matrix(n, m), start.take(m)) for n, m in zip(fans, fans[1:])])
 
     def f(params):
         z = features
@@ -82,11 +115,14 @@ def ffn(key):
     return params, f, None, dict(rate=1e-3)
 
 
-def kilonerf(key):
+def kilonerf(key, start):
     cell = jnp.asarray((row * 4 // SIDE) * 4 + column * 4 // SIDE)
     features = encoded(2 * share - 1, 6)
     fans = [26, 16, 16, 16, 1]
     params = [(uniform(next(key), (16, n, m), math.sqrt(6 / n)), jnp.zeros((16, m))) for n, m in zip(fans, fans[1:])]
+    if start:
+        cells = [[(start.matrix(n, m), start.take(m)) for n, m in zip(fans, fans[1:])] for _ in range(16)]
+        params = start.end([tuple(jnp.stack(part) for part in zip(*layer)) for layer in zip(*cells)])
 
     def f(params):
         z = features
@@ -98,7 +134,7 @@ def kilonerf(key):
     return params, f, None, dict(rate=2e-3, schedule=cosine(0.02))
 
 
-def loe(key):
+def loe(key, start):
     tiles, scale, ids = [4, 4, 3], 1, []
     for t in tiles:
         scale *= t
@@ -109,6 +145,9 @@ def loe(key):
     params = [(uniform(next(key), (t * t, n, m), math.sqrt(6 / n)), jnp.zeros(m))
               for t, n, m in zip(tiles, fans, fans[1:])]
     params.append((uniform(next(key), (16, 1), math.sqrt(6 / 16)), jnp.zeros(1)))
+    if start:
+        params = [(start.take(t * t, m, n).transpose(0, 2, 1), start.take(m)) for t, n, m in zip(tiles, fans, fans[1:])]
+        params = start.end(params + [(start.matrix(16, 1), start.take(1))])
 
     def f(params):
         z = features
@@ -119,7 +158,7 @@ def loe(key):
     return params, f, None, dict(rate=5e-3, schedule=cosine(1e-3))
 
 
-def ngp(key):
+def ngp(key, start):
     levels, size, tables, lookups = 6, 1 << 9, [], []
     for level in range(levels):
         n = math.floor(4 * (32 / 4) ** (level / (levels - 1)) + 1e-6)
@@ -137,6 +176,9 @@ def ngp(key):
         lookups.append(corners)
     fans = [12, 16, 16, 1]
     mlp = [uniform(next(key), (n, m), math.sqrt(6 / (n + m))) for n, m in zip(fans, fans[1:])]
+    if start:
+        mlp = [start.matrix(n, m) for n, m in zip(fans, fans[1:])]
+        tables = start.end([start.take(*table.shape) for table in tables])
 
     def f(params):
         mlp, tables = params
@@ -151,7 +193,7 @@ def ngp(key):
     return (mlp, tables), f, penalty, dict(rate=1e-2, beta2=0.99, epsilon=1e-15)
 
 
-def wire(key):
+def wire(key, start):
     h, w, s = int(48 / math.sqrt(2)), 10.0, 10.0
 
     def draw(n, m):
@@ -162,6 +204,10 @@ def wire(key):
     params = [draw(2, h), draw(h, h), draw(h, 1)]
     # The first layer is real.
     params[0][1], params[0][3] = jnp.zeros((0,)), jnp.zeros((0,))
+    if start:
+        params[0][0], params[0][2] = start.matrix(2, h), start.take(h)
+        params[1] = [start.matrix(h, h), start.matrix(h, h), start.take(h), start.take(h)]
+        params[2] = start.end([start.matrix(h, 1), start.matrix(h, 1), start.take(1), jnp.zeros(1)])
 
     def gabor(z):
         return jnp.exp(1j * w * z - (s * jnp.abs(z)) ** 2)
@@ -176,7 +222,7 @@ def wire(key):
     return params, f, None, dict(rate=5e-3, schedule=lambda p: 0.1**p)
 
 
-def plenoxels(key):
+def plenoxels(key, start):
     n = 20
     x = index / (SIDE - 1) * (n - 1)
     low = np.minimum(np.floor(x), n - 2).astype(np.int32)
@@ -197,7 +243,8 @@ def plenoxels(key):
 
 
 def fit(method, seed):
-    params, f, penalty, how = method(keys(seed))
+    start = Start(method.__name__, seed) if STARTS and method is not plenoxels else None
+    params, f, penalty, how = method(keys(seed), start)
     beta1, beta2, epsilon = how.get("beta1", 0.9), how.get("beta2", 0.999), how.get("epsilon", 1e-8)
 
     def loss(params):
@@ -234,5 +281,8 @@ for method in [siren, ffn, kilonerf, loe, ngp, wire, plenoxels]:
     if sys.argv[2:] and method.__name__ not in sys.argv[2:]:
         continue
     # Nothing is drawn for an explicit grid.
-    values = [fit(method, seed) for seed in range(1 if method is plenoxels else SEEDS)]
+    values = [fit(method, seed) for seed in range(1 if method is plenoxels else 3 if STARTS else SEEDS)]
+    if STARTS:
+        print(method.__name__, *(f"{value:.3f}" for value in values), sep="\t", flush=True)
+        continue
     print(f"{method.__name__}\t{np.mean(values):.3f}\t{np.std(values):.3f}", flush=True)

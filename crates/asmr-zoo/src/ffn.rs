@@ -2,7 +2,7 @@
 //! frequencies.
 //!
 //! ```text
-//! γ(x) = [cos 2πBx, sin 2πBx],   B of n_frequencies × axes, each from N(0, sigma²), never fitted
+//! γ(x) = [sin 2πBx, cos 2πBx],   B of n_frequencies × axes, each from N(0, sigma²), never fitted
 //! y    = sigmoid(MLP(γ(x))),     x in [0, 1), the end excluded
 //! ```
 //!
@@ -11,7 +11,8 @@
 //! N(0, 0.01²). 128 frequencies are the ASMR paper's. (The published code of that paper has no random matrix:
 //! its 128 frequencies are powers of two, which no float can hold. The method itself is what is compared here.)
 //!
-//! Weights: `B` as `[frequency, axis]`, whose gradient is 0, then layer after layer `W` as `[out, in]` and `b`.
+//! Weights: `B` as `[frequency, axis]`, whose gradient is 0, then layer after layer `W` as `[out, in]` and `b`. (The paper has
+//! cosines first; the order decides nothing but which weight is which.)
 
 use std::f64::consts::TAU;
 
