@@ -19,7 +19,7 @@ use asmr::network::NetworkConfig;
 use asmr::partition::Partition;
 use asmr::planner::{PlanRequest, plan};
 use asmr::signal::{Samples, Signal, SignalInfo};
-use asmr_media::{ReadOptions, open_signal, psnr_db, read_image, write_image, write_npy};
+use asmr_media::{ReadOptions, open_signal, psnr_db, read_image, tiles, write_image, write_npy};
 use asmr_train::fit::FitEvent;
 use asmr_train::meta::{Base, MetaConfig, initial_base, meta_train, n_modulations};
 use clap::Args;
@@ -41,7 +41,7 @@ Examples:
   asmr encode more-faces/ --base faces.base.asmr -o set.npy    one array, a row for each picture
   asmr decode set.npy --base faces.base.asmr -o decoded/
 
-Every tenth picture is kept from learning when there are 20 or more, and measured at the end.";
+Every tenth picture is kept from learning when there are 20 or more, and measured at the end, unless --unseen names others.";
 
 /// Inner steps after which unseen pictures are measured.
 const MEASURED_STEPS: [u32; 4] = [0, 1, 3, 10];
@@ -65,6 +65,9 @@ pub(crate) struct MetaTrainArgs {
     /// Cut every picture into tiles of so many rows and columns, as in 32,32; what is left over at its edges is not looked at
     #[arg(long, value_name = "ROWS,COLUMNS", allow_hyphen_values = true, value_parser = shape)]
     pub(crate) tile: Option<Extents>,
+    /// Folders of pictures, or pictures, that are measured at the end and not learned from, in place of every tenth
+    #[arg(long, value_name = "PATH")]
+    pub(crate) unseen: Vec<PathBuf>,
     /// Levels of the network, 2 to 32 [default: by the pictures' extents]
     #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = whole(2..=32))]
     pub(crate) levels: Option<usize>,
@@ -193,10 +196,15 @@ pub(crate) fn run(args: &MetaTrainArgs, common: &Common) -> Result<u8, Failure> 
     let info = all[0].info().clone();
     let network = network(args, &info)?;
     let n_all = all.len();
-    let is_held = |i: usize| n_all >= MIN_HELD && i % 10 == 9;
+    let is_held = |i: usize| args.unseen.is_empty() && n_all >= MIN_HELD && i % 10 == 9;
     let (held, learned): (Vec<_>, Vec<_>) = all.into_iter().enumerate().partition(|(i, _)| is_held(*i));
     let only = |signals: Vec<(usize, Signal)>| signals.into_iter().map(|(_, signal)| signal).collect();
-    let (held, learned): (Vec<Signal>, Vec<Signal>) = (only(held), only(learned));
+    let (mut held, learned): (Vec<Signal>, Vec<Signal>) = (only(held), only(learned));
+    if !args.unseen.is_empty() {
+        let paths = pictures_in(&args.unseen)?;
+        held = signals(&paths, args.tile.as_ref(), common)?;
+        check_picture(&paths[0], held[0].info(), &info)?;
+    }
     let config = MetaConfig {
         seed: args.seed,
         steps: args.steps,
@@ -251,7 +259,9 @@ pub(crate) fn run(args: &MetaTrainArgs, common: &Common) -> Result<u8, Failure> 
     let file = AsmrFile { signal, network: base.network().clone(), steps: None, fit: Some(fit) };
     let (bytes, _) = files::checked_bytes(&file, &args.output, common)?;
     files::write_bytes(&args.output, &bytes)?;
-    let measured: Vec<&Signal> = held.iter().take(MAX_MEASURED).collect();
+    // Evenly among them.
+    let step = held.len().div_ceil(MAX_MEASURED).max(1);
+    let measured: Vec<&Signal> = held.iter().step_by(step).collect();
     let unseen = MEASURED_STEPS.map(|steps| {
         Ok(Unseen {
             steps,
@@ -459,7 +469,7 @@ fn signals(paths: &[PathBuf], tile: Option<&Extents>, common: &Common) -> Result
     for path in paths {
         let signal = picture(path, common)?;
         let parts = match tile {
-            Some(tile) => tiles(&signal, tile, path)?,
+            Some(tile) => tiles_of(&signal, tile, path)?,
             None => vec![signal],
         };
         for part in parts {
@@ -481,43 +491,21 @@ fn signals(paths: &[PathBuf], tile: Option<&Extents>, common: &Common) -> Result
     Ok(all)
 }
 
-/// A picture's tiles, row by row.
-fn tiles(signal: &Signal, tile: &Extents, path: &Path) -> Result<Vec<Signal>, Failure> {
-    let info = signal.info();
+/// A picture's tiles.
+fn tiles_of(signal: &Signal, tile: &Extents, path: &Path) -> Result<Vec<Signal>, Failure> {
     let &[rows, columns] = tile.0.as_slice() else {
         return Err(Failure::usage("--tile takes rows and columns, as in 32,32"));
     };
-    let (across, down) = (info.extents[1] / columns, info.extents[0] / rows);
-    if across * down == 0 {
+    let all = tiles(signal, [rows, columns]).map_err(|error| Failure::usage(error.to_string()))?;
+    if all.is_empty() {
         return Err(Failure::usage(format!(
             "{} is {}, less than a tile of {}; take smaller tiles or larger pictures",
             path.display(),
-            describe(info),
+            describe(signal.info()),
             times(&tile.0)
         )));
     }
-    let part = SignalInfo::plain(vec![rows, columns], info.channels, info.sample_type, info.color);
-    let width = info.extents[1] * info.channels;
-    let cut = |ty: usize, tx: usize| {
-        let lines = (0..rows).map(|y| (ty * rows + y) * width + tx * columns * info.channels);
-        let samples = picked(signal.samples(), lines, columns * info.channels);
-        Signal::new(part.clone(), samples).map_err(|error| Failure::usage(error.to_string()))
-    };
-    (0..down).flat_map(|ty| (0..across).map(move |tx| (ty, tx))).map(|(ty, tx)| cut(ty, tx)).collect()
-}
-
-/// Runs of `length` values from each of `starts`.
-fn picked(samples: &Samples, starts: impl Iterator<Item = usize>, length: usize) -> Samples {
-    fn take<T: Copy>(values: &[T], starts: impl Iterator<Item = usize>, length: usize) -> Vec<T> {
-        starts.flat_map(|start| values[start..start + length].iter().copied()).collect()
-    }
-    match samples {
-        Samples::U8(values) => Samples::U8(take(values, starts, length)),
-        Samples::U16(values) => Samples::U16(take(values, starts, length)),
-        Samples::F32(values) => Samples::F32(take(values, starts, length)),
-        // Pictures have no other values.
-        other => other.clone(),
-    }
+    Ok(all)
 }
 
 fn network(args: &MetaTrainArgs, info: &SignalInfo) -> Result<NetworkConfig, Failure> {

@@ -115,6 +115,10 @@ fn larger_pictures_in_tiles() {
     // Of 12 x 16 samples four tiles each, two columns being left over.
     assert_eq!((number(&tiles, "n_learned"), number(&tiles, "n_unseen")), (12.0, 0.0));
     assert_eq!(tiles["extents"], serde_json::json!([6, 7]));
+    pictures(&folder, "others", 5..7);
+    let line = "meta-train some -o tiles.asmr --tile 6,8 --steps 2 --batch 2 --width 8 --unseen others --unseen some/001.png";
+    let measured = json(&folder, line);
+    assert_eq!((number(&measured, "n_learned"), number(&measured, "n_unseen")), (12.0, 12.0));
 }
 
 #[test]

@@ -23,6 +23,7 @@
 //! | [`runner`] | their fits, one after the other |
 //! | [`records`] | what they measured |
 //! | [`report`] | that as one file of HTML |
+//! | [`meta_study`] | what a few steps reach from what many pictures taught |
 //! | [`claims`] | what the paper claims, and what was measured |
 //! | [`plot`] | curves as SVG |
 //! | [`peers`] | `PyTorch` models in a process of their own, one repetition per request |
@@ -54,6 +55,7 @@ mod interpolation;
 pub mod kilonerf;
 pub mod loe;
 pub mod machine;
+pub mod meta_study;
 pub mod mlp;
 pub mod ngp;
 pub mod page;

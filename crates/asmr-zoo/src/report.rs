@@ -41,9 +41,23 @@ const MEANS: [(&str, &str, usize); 13] = [
     ("rate", "rate", 6),
 ];
 
+/// An experiment's part of the page.
+pub struct Part {
+    /// Its name: that of its files.
+    pub name: String,
+    /// Its heading.
+    pub title: String,
+    /// What it is about.
+    pub about: String,
+    /// Tables, as HTML.
+    pub tables: String,
+    /// Plots.
+    pub plots: Vec<Plot>,
+}
+
 /// The page.
 #[must_use]
-pub fn page(sections: &[Section], claims: &[Claim], quick: bool) -> String {
+pub fn page(parts: &[Part], claims: &[Claim], quick: bool) -> String {
     let title = if quick { "Experiments, quick" } else { "Experiments" };
     let mut out = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -62,47 +76,49 @@ pub fn page(sections: &[Section], claims: &[Claim], quick: bool) -> String {
         out += &table(&["claim", "our figure", "verdict", "by"].map(str::to_owned), rows);
     }
     out += "<nav><ul>\n";
-    for section in sections {
-        let (name, title) = (escaped(&section.name), escaped(&section.experiment.title));
-        let _ = writeln!(out, "<li><a href=\"#{name}\">{title}</a></li>");
+    for part in parts {
+        let _ = writeln!(out, "<li><a href=\"#{}\">{}</a></li>", escaped(&part.name), escaped(&part.title));
     }
     out += "</ul></nav>\n";
-    for section in sections {
-        out += &section.html();
+    for Part { name, title, about, tables, plots } in parts {
+        let (name, title, about) = (escaped(name), escaped(title), escaped(about));
+        let _ = write!(out, "<h2 id=\"{name}\">{title}</h2>\n<p>{about}</p>\n{tables}");
+        for plot in plots {
+            let _ = writeln!(out, "<figure>{}</figure>", plot.svg());
+        }
     }
     out + "</body>\n</html>\n"
 }
 
 impl Section {
-    fn html(&self) -> String {
+    /// Its part of the page.
+    #[must_use]
+    pub fn part(&self) -> Part {
         let experiment = &self.experiment;
-        let mut out = format!(
-            "<h2 id=\"{}\">{}</h2>\n<p>{}</p>\n",
-            escaped(&self.name),
-            escaped(&experiment.title),
-            escaped(&experiment.about)
-        );
+        let mut tables = String::new();
         for problem in &self.missing {
-            let _ = writeln!(out, "<p><strong>Left out:</strong> {}</p>", escaped(problem));
+            let _ = writeln!(tables, "<p><strong>Left out:</strong> {}</p>", escaped(problem));
         }
         let summaries = self.summaries();
         if summaries.is_empty() {
-            return out + "<p>Nothing was measured.</p>\n";
-        }
-        out += &self.protocol();
-        out += &self.means(&summaries);
-        if summaries.iter().any(|(_, _, summary)| summary.signals().len() > 1) {
-            out += &self.by_signal(&summaries);
-        }
-        for problem in self.problems() {
-            let _ = writeln!(out, "<p>{}</p>", escaped(&problem));
-        }
-        for plot in &experiment.plots {
-            if let Some(plot) = self.plot(plot) {
-                let _ = writeln!(out, "<figure>{}</figure>", plot.svg());
+            tables += "<p>Nothing was measured.</p>\n";
+        } else {
+            tables += &self.protocol();
+            tables += &self.means(&summaries);
+            if summaries.iter().any(|(_, _, summary)| summary.signals().len() > 1) {
+                tables += &self.by_signal(&summaries);
+            }
+            for problem in self.problems() {
+                let _ = writeln!(tables, "<p>{}</p>", escaped(&problem));
             }
         }
-        out
+        Part {
+            name: self.name.clone(),
+            title: experiment.title.clone(),
+            about: experiment.about.clone(),
+            tables,
+            plots: experiment.plots.iter().filter_map(|plot| self.plot(plot)).collect(),
+        }
     }
 
     /// Name and length of each contestant with its rows.
@@ -190,18 +206,23 @@ impl Section {
                 }
             }
         }
-        for curve in &mut curves {
-            curve.points.sort_by(|a, b| a.0.total_cmp(&b.0));
-        }
-        let axis = |column: &str, is_log, of: fn(&(f64, f64)) -> f64| {
-            let values: Vec<f64> = curves.iter().flat_map(|curve| curve.points.iter().map(of)).collect();
-            let label = label(column);
-            if is_log { Axis::over_log(label, &values) } else { Axis::over(label, &values) }
-        };
-        let x = axis(&spec.x, spec.x_log, |point| point.0)?;
-        let y = axis(&spec.y, spec.y_log, |point| point.1)?;
-        Some(Plot { title: spec.title.clone(), x, y, curves })
+        drawn(spec, curves)
     }
+}
+
+/// A plot of curves, each from its least x on; none without a point.
+pub(crate) fn drawn(spec: &PlotSpec, mut curves: Vec<Curve>) -> Option<Plot> {
+    for curve in &mut curves {
+        curve.points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    }
+    let axis = |column: &str, is_log, of: fn(&(f64, f64)) -> f64| {
+        let values: Vec<f64> = curves.iter().flat_map(|curve| curve.points.iter().map(of)).collect();
+        let label = label(column);
+        if is_log { Axis::over_log(label, &values) } else { Axis::over(label, &values) }
+    };
+    let x = axis(&spec.x, spec.x_log, |point| point.0)?;
+    let y = axis(&spec.y, spec.y_log, |point| point.1)?;
+    Some(Plot { title: spec.title.clone(), x, y, curves })
 }
 
 /// A column in words.
@@ -221,7 +242,7 @@ fn figure(value: Option<f64>, decimals: usize) -> String {
     value.map_or_else(|| "–".to_owned(), |value| format!("{value:.decimals$}"))
 }
 
-fn table(heads: &[String], rows: impl Iterator<Item = Vec<String>>) -> String {
+pub(crate) fn table(heads: &[String], rows: impl Iterator<Item = Vec<String>>) -> String {
     let mut out = "<div class=\"wide\">\n<table>\n<thead>\n<tr>".to_owned();
     for head in heads {
         let _ = write!(out, "<th scope=\"col\">{}</th>", escaped(head));

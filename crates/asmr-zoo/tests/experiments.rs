@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use asmr::signal::Samples;
 use asmr_zoo::claims::{Verdict, claims};
 use asmr_zoo::experiment::{Experiment, SignalSpec};
+use asmr_zoo::meta_study::{self, MetaExperiment};
 use asmr_zoo::records::{Records, Summary};
 use asmr_zoo::report::{Section, page};
 use asmr_zoo::runner::{Done, Event, Place, run};
@@ -86,6 +87,11 @@ fn every_file_is_an_experiment() {
     for entry in std::fs::read_dir(root().join("experiments")).unwrap() {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
+        if path.file_stem().is_some_and(|name| name == "meta-learning") {
+            let experiment = MetaExperiment::parse(&text).unwrap();
+            assert_ne!(experiment.quick().updates, experiment.updates);
+            continue;
+        }
         let experiment =
             Experiment::parse(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let quick = experiment.quick();
@@ -195,7 +201,7 @@ fn a_run_goes_on_where_it_ended() {
     let points: Vec<(&str, usize)> =
         plot.curves.iter().map(|curve| (curve.name.as_str(), curve.points.len())).collect();
     assert_eq!(points, [("ASMR", 2), ("SIREN", 2), ("Plenoxels", 1)]);
-    let html = page(&[section], &claims(&[], false), false);
+    let html = page(&[section.part()], &claims(&[], false), false);
     for there in ["Small &lt;fits&gt;", "a &amp; b", "<svg ", "diverged", "<td>105</td>", "not measured"] {
         assert!(html.contains(there), "{there}");
     }
@@ -251,4 +257,60 @@ fn the_largest_saving_is_the_published_one() {
             .iter()
             .all(|claim| claim.verdict == Verdict::Unmeasured && claim.command.ends_with("--quick"))
     );
+}
+
+const META: &str = r#"
+title = "Small"
+about = "Of small tiles."
+learned_from = ["image/small.png"]
+unseen = ["image/other.png"]
+tile = [8, 8]
+levels = 3
+width = 8
+modulator = "table"
+updates = [2]
+batch = 2
+inner_steps = 2
+rate = 5e-4
+measured_steps = [0, 1]
+
+[[plot]]
+title = "Steps"
+x = "steps"
+y = "psnr_db"
+
+[quick]
+updates = [1]
+"#;
+
+#[test]
+fn meta_learning_is_measured() {
+    let folder = folder_with_picture();
+    std::fs::copy(folder.path().join("image/small.png"), folder.path().join("image/other.png")).unwrap();
+    let spec = MetaExperiment::parse(META).unwrap();
+    let mut lines = 0;
+    let rows = spec.run(root(), &[folder.path().to_path_buf()], &mut |_| lines += 1).unwrap();
+    // Two steps from what was learned, two from what was not, one of all weights.
+    assert_eq!((rows.len(), lines), (5, 6));
+    // 16 × 24 samples are 2 × 3 tiles.
+    assert!(rows.iter().all(|row| row[2] == "6" && row[5].parse::<f64>().unwrap() > 5.0), "{rows:?}");
+    let path = folder.path().join("new/meta.tsv");
+    meta_study::write(&path, "Small", "a test", &rows).unwrap();
+    assert_eq!(meta_study::read(&path), rows);
+    let part = meta_study::part("small", &spec, &rows);
+    assert_eq!(part.plots[0].curves.iter().map(|curve| curve.points.len()).collect::<Vec<_>>(), [2, 2, 1]);
+    assert!(part.tables.contains("learned base"));
+    let cases = [
+        (
+            META.replace("unseen = [\"image/other.png\"]", "unseen = [\"image/small.png\"]"),
+            "said to be unseen",
+        ),
+        (META.replace("updates = [2]", "updates = [0]"), "above 0"),
+        (META.replace("learned_from = [\"image/small.png\"]", "learned_from = []"), "at least"),
+        (META.replace("width = 8", "width = 8\nheight = 8"), "height"),
+    ];
+    for (text, says) in cases {
+        let error = MetaExperiment::parse(&text).unwrap_err();
+        assert!(error.contains(says), "{error}");
+    }
 }

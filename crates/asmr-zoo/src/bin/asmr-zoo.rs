@@ -7,9 +7,11 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use asmr_zoo::experiment::Experiment;
-use asmr_zoo::report::{Section, page};
+use asmr_zoo::meta_study::MetaExperiment;
+use asmr_zoo::records::Records;
+use asmr_zoo::report::{Part, Section, page};
 use asmr_zoo::runner::{Event, Place, results_path, run};
-use asmr_zoo::{Outcome, claims, machine};
+use asmr_zoo::{Outcome, claims, machine, meta_study};
 
 const USAGE: &str = "\
 usage: asmr-zoo run NAME... [OPTIONS]      run experiments: experiments/NAME.toml, or any other file .toml
@@ -86,7 +88,7 @@ fn act(options: &Options) -> Outcome<()> {
     let folder = root.join("experiments");
     if options.words[0] == "list" {
         for path in files(&folder)? {
-            println!("{:<20} {}", name(&path), load(&path)?.title);
+            println!("{:<20} {}", name(&path), load(&path)?.title());
         }
         return Ok(());
     }
@@ -103,43 +105,57 @@ fn act(options: &Options) -> Outcome<()> {
     // All are read before anything is fitted.
     let experiments = paths.iter().map(|path| Ok((name(path), load(path)?))).collect::<Outcome<Vec<_>>>()?;
     let pool = machine::pool(options.n_threads.unwrap_or_else(|| machine::n_cores().min(2)))?;
-    let mut sections = Vec::new();
-    for (name, experiment) in experiments {
-        sections.push(pool.install(|| section(root, name, experiment, options))?);
+    let (mut sections, mut parts) = (Vec::new(), Vec::new());
+    for (name, spec) in experiments {
+        match spec {
+            Spec::Fits(experiment) => {
+                let section = pool.install(|| section(root, name, *experiment, options))?;
+                parts.push(section.part());
+                sections.push(section);
+            }
+            Spec::Meta(experiment) => {
+                parts.push(pool.install(|| meta_part(root, &name, *experiment, options))?)
+            }
+        }
     }
     let results = results_path(root, "report", options.quick);
     let (results, page_name) =
-        (results.parent().unwrap_or(root), if is_report { "report" } else { &sections[0].name });
+        (results.parent().unwrap_or(root), if is_report { "report" } else { &parts[0].name });
     let claims = if is_report { claims::claims(&sections, options.quick) } else { Vec::new() };
     if is_report {
         claims::write(&claims, &results.join("claims.tsv"), root)?;
     }
-    for section in &sections {
-        for (i, spec) in section.experiment.plots.iter().enumerate() {
-            if let Some(plot) = section.plot(spec) {
-                keep(&results.join(format!("{}-{}.svg", section.name, i + 1)), &plot.svg())?;
-            }
+    for part in &parts {
+        for (i, plot) in part.plots.iter().enumerate() {
+            keep(&results.join(format!("{}-{}.svg", part.name, i + 1)), &plot.svg())?;
         }
     }
     let path = results.join(format!("{page_name}.html"));
-    keep(&path, &page(&sections, &claims, options.quick))?;
+    keep(&path, &page(&parts, &claims, options.quick))?;
     println!("wrote {}", path.display());
     Ok(())
 }
 
+/// Folders that signals are looked for in.
+fn signal_folders(root: &Path) -> Vec<PathBuf> {
+    let named = std::env::var_os("ASMR_DATA").map(PathBuf::from);
+    named.into_iter().chain([root.join("examples")]).collect()
+}
+
+fn command(name: &str, options: &Options) -> String {
+    format!("asmr-zoo run {name}{}", if options.quick { " --quick" } else { "" })
+}
+
 fn section(root: &Path, name: String, experiment: Experiment, options: &Options) -> Outcome<Section> {
     let experiment = if options.quick { experiment.quick() } else { experiment };
-    let quick = if options.quick { " --quick" } else { "" };
-    let mut signals: Vec<PathBuf> = std::env::var_os("ASMR_DATA").map(PathBuf::from).into_iter().collect();
-    signals.push(root.join("examples"));
     let place = Place {
         root: root.to_path_buf(),
-        signals,
+        signals: signal_folders(root),
         results: results_path(root, &name, options.quick),
-        command: format!("asmr-zoo run {name}{quick}"),
+        command: command(&name, options),
     };
     if options.only_page {
-        let records = asmr_zoo::records::Records::read(&place.results)?;
+        let records = Records::read(&place.results)?;
         return Ok(Section { name, experiment, records, missing: Vec::new() });
     }
     println!("{}", experiment.title);
@@ -151,6 +167,27 @@ fn section(root: &Path, name: String, experiment: Experiment, options: &Options)
     })?;
     println!("  {} fits, {:.0} s", done.n_fits, start.elapsed().as_secs_f64());
     Ok(Section { name, experiment, records: done.records, missing: done.missing })
+}
+
+/// Meta-learning is measured as a whole, unless it was before.
+fn meta_part(root: &Path, name: &str, experiment: MetaExperiment, options: &Options) -> Outcome<Part> {
+    let experiment = if options.quick { experiment.quick() } else { experiment };
+    let path = results_path(root, name, options.quick);
+    let mut rows = meta_study::read(&path);
+    if rows.is_empty() && !options.only_page {
+        println!("{}", experiment.title);
+        let start = Instant::now();
+        let ran = experiment.run(root, &signal_folders(root), &mut |line| println!("  {line}"));
+        match ran {
+            Ok(made) => {
+                meta_study::write(&path, &experiment.title, &command(name, options), &made)?;
+                rows = made;
+            }
+            Err(problem) => println!("  left out: {problem}"),
+        }
+        println!("  {:.0} s", start.elapsed().as_secs_f64());
+    }
+    Ok(meta_study::part(name, &experiment, &rows))
 }
 
 fn files(folder: &Path) -> Outcome<Vec<PathBuf>> {
@@ -170,11 +207,31 @@ fn name(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn load(path: &Path) -> Outcome<Experiment> {
+/// What an experiment's file asks for.
+enum Spec {
+    Fits(Box<Experiment>),
+    Meta(Box<MetaExperiment>),
+}
+
+impl Spec {
+    fn title(&self) -> &str {
+        match self {
+            Self::Fits(experiment) => &experiment.title,
+            Self::Meta(experiment) => &experiment.title,
+        }
+    }
+}
+
+fn load(path: &Path) -> Outcome<Spec> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         format!("cannot read {}: {error}; `asmr-zoo list` tells what there is", path.display())
     })?;
-    Experiment::parse(&text).map_err(|problem| format!("{}: {problem}", path.display()))
+    let spec = if text.lines().any(|line| line.starts_with("learned_from")) {
+        MetaExperiment::parse(&text).map(|experiment| Spec::Meta(Box::new(experiment)))
+    } else {
+        Experiment::parse(&text).map(|experiment| Spec::Fits(Box::new(experiment)))
+    };
+    spec.map_err(|problem| format!("{}: {problem}", path.display()))
 }
 
 fn keep(path: &Path, text: &str) -> Outcome<()> {

@@ -1,0 +1,305 @@
+//! Meta-learning as an experiment: what a base learned from some pictures' tiles makes of other pictures' tiles in a few steps, beside
+//! steps from weights that learned nothing, and beside plain fits of all weights.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use asmr::inference::{Decoder, Request};
+use asmr::network::{Modulator, Network, NetworkConfig};
+use asmr::planner::{PlanRequest, plan};
+use asmr::signal::{Signal, SignalInfo};
+use asmr_media::{psnr_db, tiles};
+use asmr_train::config::{FitConfig, Preset};
+use asmr_train::fit::{Control, fit};
+use asmr_train::meta::{Base, MetaConfig, initial_base, meta_train, n_modulations};
+use serde::Deserialize;
+
+use crate::Outcome;
+use crate::experiment::{PlotSpec, SignalSpec};
+use crate::machine;
+use crate::plot::Curve;
+use crate::report::{Part, drawn, table};
+
+/// The most tiles of a picture that are measured, evenly among them.
+const MAX_TILES: usize = 96;
+/// For a tile that comes back exactly.
+const EXACT_DB: f64 = 100.0;
+
+/// What is learned from what, and measured on what.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetaExperiment {
+    /// Its heading.
+    pub title: String,
+    /// What is asked and how.
+    pub about: String,
+    /// Pictures whose tiles are learned from, below the folder of test signals.
+    pub learned_from: Vec<String>,
+    /// Pictures whose tiles are measured.
+    pub unseen: Vec<String>,
+    /// Rows and columns of a tile.
+    pub tile: [usize; 2],
+    /// Levels of the network.
+    pub levels: Option<usize>,
+    /// Its width.
+    pub width: usize,
+    /// How digits modulate.
+    pub modulator: Modulator,
+    /// Updates of what tiles share; a base for each number.
+    pub updates: Vec<u32>,
+    /// Tiles an update looks at.
+    pub batch: usize,
+    /// Inner steps that are learned through.
+    pub inner_steps: u32,
+    /// Rate of what tiles share.
+    pub rate: f64,
+    /// Inner steps after which tiles are measured.
+    pub measured_steps: Vec<u32>,
+    /// Seed.
+    #[serde(default)]
+    pub seed: u64,
+    /// What is drawn.
+    #[serde(default, rename = "plot")]
+    pub plots: Vec<PlotSpec>,
+    /// What is done in minutes instead.
+    pub quick: QuickMeta,
+}
+
+/// What is otherwise in a quick run.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuickMeta {
+    /// Updates.
+    pub updates: Vec<u32>,
+}
+
+/// Columns of the results.
+pub const COLUMNS: [&str; 10] = [
+    "start",
+    "picture",
+    "n_tiles",
+    "updates",
+    "steps",
+    "psnr_db",
+    "psnr_db_worst",
+    "ms_per_tile",
+    "learning_s",
+    "commit",
+];
+
+/// What a start is called in the results.
+const LEARNED: &str = "learned base";
+const UNTRAINED: &str = "untrained base";
+const ALL_WEIGHTS: &str = "all weights, from scratch";
+
+impl MetaExperiment {
+    /// Reads an experiment.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub fn parse(text: &str) -> Outcome<Self> {
+        let spec: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        if spec.learned_from.is_empty() || spec.unseen.is_empty() {
+            return Err("learned_from and unseen need a picture each, at least".to_owned());
+        }
+        if let Some(both) = spec.unseen.iter().find(|file| spec.learned_from.contains(file)) {
+            return Err(format!("{both} is learned from and said to be unseen"));
+        }
+        let has_steps =
+            !spec.updates.is_empty() && !spec.quick.updates.is_empty() && !spec.measured_steps.is_empty();
+        if !has_steps || [&spec.updates, &spec.quick.updates].iter().any(|updates| updates.contains(&0)) {
+            return Err("updates and measured_steps need a number each, and updates one above 0".to_owned());
+        }
+        Ok(spec)
+    }
+
+    /// What a quick run does.
+    #[must_use]
+    pub fn quick(&self) -> Self {
+        Self { updates: self.quick.updates.clone(), ..self.clone() }
+    }
+
+    fn network(&self, info: &SignalInfo) -> Outcome<NetworkConfig> {
+        let request = PlanRequest {
+            levels: self.levels,
+            width: Some(self.width),
+            modulator: self.modulator,
+            ..PlanRequest::new(&info.extents, info.channels)
+        };
+        Ok(plan(&request).map_err(|error| error.to_string())?.into_config(&request))
+    }
+
+    /// Learns and measures; gives a row for each start, picture and number of steps.
+    ///
+    /// # Errors
+    /// A sentence when a picture is missing or unlike the others, or learning fails.
+    pub fn run(
+        &self,
+        root: &Path,
+        folders: &[PathBuf],
+        on_line: &mut dyn FnMut(&str),
+    ) -> Outcome<Vec<Vec<String>>> {
+        let cut = |file: &String| -> Outcome<Vec<Signal>> {
+            let spec = SignalSpec { file: file.clone(), ..SignalSpec::default() };
+            let all = tiles(&spec.open(folders)?, self.tile).map_err(|error| error.to_string())?;
+            if all.is_empty() { Err(format!("{file} is smaller than a tile")) } else { Ok(all) }
+        };
+        let learned_from: Vec<Signal> =
+            self.learned_from.iter().map(cut).collect::<Outcome<Vec<_>>>()?.into_iter().flatten().collect();
+        let unseen = self.unseen.iter().map(|file| Ok((file, cut(file)?))).collect::<Outcome<Vec<_>>>()?;
+        let network = self.network(learned_from[0].info())?;
+        on_line(&format!(
+            "{} tiles; {} of {} weights are a tile's own",
+            learned_from.len(),
+            n_modulations(&network),
+            network.n_params()
+        ));
+        let commit = machine::commit(root);
+        let mut rows = Vec::new();
+        let mut push = |start: &str,
+                        updates: u32,
+                        steps: u32,
+                        learning_s: f64,
+                        fitted: &dyn Fn(&Signal) -> Outcome<Network>| {
+            for (file, tiles) in &unseen {
+                let chosen: Vec<&Signal> = tiles.iter().step_by(tiles.len().div_ceil(MAX_TILES)).collect();
+                let begun = Instant::now();
+                let networks = chosen.iter().map(|tile| fitted(tile)).collect::<Outcome<Vec<_>>>()?;
+                let ms = 1e3 * begun.elapsed().as_secs_f64() / chosen.len() as f64;
+                let quality = networks.iter().zip(&chosen).map(|(network, tile)| decoded_db(network, tile));
+                let quality = quality.collect::<Outcome<Vec<f64>>>()?;
+                let name = Path::new(file).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                let row = [
+                    start.to_owned(),
+                    name,
+                    chosen.len().to_string(),
+                    updates.to_string(),
+                    steps.to_string(),
+                    format!("{:.4}", quality.iter().sum::<f64>() / quality.len() as f64),
+                    format!("{:.4}", quality.iter().copied().fold(f64::INFINITY, f64::min)),
+                    format!("{ms:.3}"),
+                    format!("{learning_s:.1}"),
+                    commit.clone(),
+                ];
+                on_line(&row.join("\t"));
+                rows.push(row.to_vec());
+            }
+            Outcome::Ok(())
+        };
+        let config = |updates| MetaConfig {
+            seed: self.seed,
+            steps: updates,
+            batch: self.batch,
+            inner_steps: self.inner_steps,
+            rate: self.rate,
+            ..MetaConfig::default()
+        };
+        let adapted = |base: &Base, tile: &Signal, steps: u32| {
+            let adapted = base.adapt(tile, steps).map_err(|error| error.to_string())?;
+            base.with(&adapted.modulation).map_err(|error| error.to_string())
+        };
+        for &updates in &self.updates {
+            let begun = Instant::now();
+            let base =
+                meta_train(&learned_from, &network, &config(updates), &AtomicBool::new(false), &mut |_| {})
+                    .map_err(|error| error.to_string())?;
+            let learning_s = begun.elapsed().as_secs_f64();
+            for &steps in &self.measured_steps {
+                push(LEARNED, updates, steps, learning_s, &|tile| adapted(&base, tile, steps))?;
+            }
+        }
+        let untrained =
+            initial_base(&learned_from, &network, &config(1)).map_err(|error| error.to_string())?;
+        for &steps in &self.measured_steps {
+            push(UNTRAINED, 0, steps, 0.0, &|tile| adapted(&untrained, tile, steps))?;
+        }
+        for &steps in self.measured_steps.iter().filter(|steps| **steps > 0) {
+            push(ALL_WEIGHTS, 0, steps, 0.0, &|tile| {
+                let mut config =
+                    FitConfig { seed: self.seed, ..FitConfig::preset(Preset::Default, &network) };
+                config.set_steps(steps);
+                config.warmup_steps = config.warmup_steps.min(steps / 2);
+                let fitted = fit(tile, &network, &config, &Control::default(), &mut |_| {});
+                Ok(fitted.map_err(|error| error.to_string())?.network)
+            })?;
+        }
+        Ok(rows)
+    }
+}
+
+/// What was measured as a part of the page; a curve for each start, means over pictures.
+#[must_use]
+pub fn part(name: &str, spec: &MetaExperiment, rows: &[Vec<String>]) -> Part {
+    let heads = COLUMNS.map(str::to_owned);
+    let tables = if rows.is_empty() {
+        "<p>Nothing was measured.</p>\n".to_owned()
+    } else {
+        format!("<p>{}.</p>\n{}", machine::describe(), table(&heads, rows.iter().cloned()))
+    };
+    let column = |name: &str| COLUMNS.iter().position(|known| *known == name);
+    let plot = |spec: &PlotSpec| {
+        let (x, y) = (column(&spec.x)?, column(&spec.y)?);
+        let mut curves: Vec<(String, Vec<(f64, Vec<f64>)>)> = Vec::new();
+        for row in rows {
+            let (at, value) = (row[x].parse().ok()?, row[y].parse().ok()?);
+            let name =
+                if row[0] == LEARNED { format!("{LEARNED}, {} updates", row[3]) } else { row[0].clone() };
+            if curves.iter().all(|(known, _)| *known != name) {
+                curves.push((name.clone(), Vec::new()));
+            }
+            let points = &mut curves.iter_mut().find(|(known, _)| *known == name)?.1;
+            match points.iter_mut().find(|(known, _)| *known == at) {
+                Some((_, values)) => values.push(value),
+                None => points.push((at, vec![value])),
+            }
+        }
+        let mean = |(at, values): (f64, Vec<f64>)| (at, values.iter().sum::<f64>() / values.len() as f64);
+        let curves = curves
+            .into_iter()
+            .map(|(name, points)| Curve { name, points: points.into_iter().map(mean).collect() })
+            .collect();
+        drawn(spec, curves)
+    };
+    Part {
+        name: name.to_owned(),
+        title: spec.title.clone(),
+        about: spec.about.clone(),
+        tables,
+        plots: spec.plots.iter().filter_map(plot).collect(),
+    }
+}
+
+/// Writes rows as a file of results.
+///
+/// # Errors
+/// When that fails.
+pub fn write(path: &Path, title: &str, command: &str, rows: &[Vec<String>]) -> Outcome<()> {
+    let lines = rows.iter().map(|row| row.join("\t") + "\n").collect::<String>();
+    let text =
+        format!("# {title}; made by `{command}`\n# {}\n{}\n{lines}", machine::describe(), COLUMNS.join("\t"));
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(path, text))
+        .map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+/// Reads what [`write()`] wrote; nothing where there is no such file.
+#[must_use]
+pub fn read(path: &Path) -> Vec<Vec<String>> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let lines = text.lines().filter(|line| !line.starts_with('#')).skip(1);
+    let rows = lines.map(|line| line.split('\t').map(str::to_owned).collect());
+    rows.filter(|row: &Vec<String>| row.len() == COLUMNS.len()).collect()
+}
+
+/// PSNR of the decoded values.
+fn decoded_db(network: &Network, tile: &Signal) -> Outcome<f64> {
+    let info = tile.info();
+    let mut values = vec![0.0f32; info.extents.iter().product::<usize>() * info.channels];
+    Decoder::new(network)
+        .decode(&Request::whole(&network.config().partition), &mut values)
+        .map_err(|error| error.to_string())?;
+    let decoded = Signal::new(info.clone(), info.restored(&values)).map_err(|error| error.to_string())?;
+    Ok(psnr_db(&decoded, tile).map_err(|error| error.to_string())?.unwrap_or(EXACT_DB))
+}
