@@ -17,6 +17,7 @@ mod pages;
 #[allow(dead_code, unreachable_pub, reason = "public there, and more than is used here")]
 mod plot;
 mod rate_distortion;
+mod rate_distortion_kinds;
 mod readme;
 mod results;
 mod signals;
@@ -44,6 +45,7 @@ tasks:
   results targets          sizes, qualities and bounds on errors asked for, and whether they are met
   results rate-distortion [PICTURE [RATE]]   Kodak pictures at four rates and by classic codecs, or those whose names contain PICTURE, at
                            the rates that contain RATE ('classic': the codecs only)
+  results rate-distortion-kinds [NAME]   sound, a film and a volume at given rates and by classic codecs (needs ffmpeg)
   results kills            a large picture's fit, killed and resumed again and again
   fuzz SECONDS [NAME]      run each fuzzer, or those whose name contains NAME, for so long; adds to results/VERSION/fuzz.tsv
   bench            time decodes and fits beside PyTorch (installed below target/) and write results/VERSION/bench-*.tsv;
@@ -85,6 +87,8 @@ fn main() -> ExitCode {
         ["results", "rate-distortion"] => rate_distortion::run(&root(), "", ""),
         ["results", "rate-distortion", only] => rate_distortion::run(&root(), only, ""),
         ["results", "rate-distortion", only, rate] => rate_distortion::run(&root(), only, rate),
+        ["results", "rate-distortion-kinds"] => rate_distortion_kinds::run(&root(), ""),
+        ["results", "rate-distortion-kinds", only] => rate_distortion_kinds::run(&root(), only),
         ["results", "kills"] => studies::kills(&root()),
         ["results", "film-partitions", steps] => studies::film_partitions(&root(), steps),
         ["results", name] => results::run(&root(), name),

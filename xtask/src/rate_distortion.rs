@@ -134,8 +134,8 @@ fn encoded(bench: &Bench, picture: &Path, asked: &str, commit: &str) -> Result<V
     Ok(row)
 }
 
-/// Rows of the classic codecs, from Python in an environment of its own below the target folder.
-fn classic(root: &Path, pictures: &[PathBuf]) -> Result<Vec<Vec<String>>, String> {
+/// A Python with the classic codecs, in an environment of its own below the target folder.
+pub(crate) fn codecs_python(root: &Path) -> Result<PathBuf, String> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let (folder, requirements) = (target.join("codecs-venv"), root.join(REQUIREMENTS));
     let python = folder.join("bin/python");
@@ -144,6 +144,12 @@ fn classic(root: &Path, pictures: &[PathBuf]) -> Result<Vec<Vec<String>>, String
     }
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
     run_command(Command::new(&python).args(pip).arg(&requirements))?;
+    Ok(python)
+}
+
+/// Rows of the classic codecs.
+fn classic(root: &Path, pictures: &[PathBuf]) -> Result<Vec<Vec<String>>, String> {
+    let python = codecs_python(root)?;
     let printed = run_command(Command::new(&python).arg(root.join(SCRIPT)).args(pictures))?;
     let mut lines = printed.lines().filter(|line| !line.starts_with('#'));
     let names: Vec<&str> = lines.next().unwrap_or_default().split('\t').collect();

@@ -240,25 +240,24 @@ pub fn part(name: &str, spec: &MetaExperiment, rows: &[Vec<String>]) -> Part {
     let column = |name: &str| COLUMNS.iter().position(|known| *known == name);
     let plot = |spec: &PlotSpec| {
         let (x, y) = (column(&spec.x)?, column(&spec.y)?);
-        let mut curves: Vec<(String, Vec<(f64, Vec<f64>)>)> = Vec::new();
+        // Of each start's number of steps, the sum over pictures and how many they are.
+        let mut sums: Vec<(String, f64, f64, f64)> = Vec::new();
         for row in rows {
-            let (at, value) = (row[x].parse().ok()?, row[y].parse().ok()?);
+            let (at, value): (f64, f64) = (row[x].parse().ok()?, row[y].parse().ok()?);
             let name =
                 if row[0] == LEARNED { format!("{LEARNED}, {} updates", row[3]) } else { row[0].clone() };
-            if curves.iter().all(|(known, _)| *known != name) {
-                curves.push((name.clone(), Vec::new()));
-            }
-            let points = &mut curves.iter_mut().find(|(known, _)| *known == name)?.1;
-            match points.iter_mut().find(|(known, _)| *known == at) {
-                Some((_, values)) => values.push(value),
-                None => points.push((at, vec![value])),
+            match sums.iter_mut().find(|(known, known_at, ..)| *known == name && *known_at == at) {
+                Some((.., sum, n)) => (*sum, *n) = (*sum + value, *n + 1.0),
+                None => sums.push((name, at, value, 1.0)),
             }
         }
-        let mean = |(at, values): (f64, Vec<f64>)| (at, values.iter().sum::<f64>() / values.len() as f64);
-        let curves = curves
-            .into_iter()
-            .map(|(name, points)| Curve { name, points: points.into_iter().map(mean).collect() })
-            .collect();
+        let mut curves: Vec<Curve> = Vec::new();
+        for (name, at, sum, n) in sums {
+            match curves.iter_mut().find(|curve| curve.name == name) {
+                Some(curve) => curve.points.push((at, sum / n)),
+                None => curves.push(Curve { name, points: vec![(at, sum / n)] }),
+            }
+        }
         drawn(spec, curves)
     };
     Part {

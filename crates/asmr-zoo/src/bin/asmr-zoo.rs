@@ -114,7 +114,7 @@ fn act(options: &Options) -> Outcome<()> {
                 sections.push(section);
             }
             Spec::Meta(experiment) => {
-                parts.push(pool.install(|| meta_part(root, &name, *experiment, options))?)
+                parts.push(pool.install(|| meta_part(root, &name, *experiment, options))?);
             }
         }
     }
