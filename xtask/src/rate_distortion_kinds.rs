@@ -42,7 +42,7 @@ pub(crate) fn run(root: &Path, only: &str) -> Result<(), String> {
     let bench = Bench::new(root)?;
     let path = root.join("results").join(VERSION).join("rate-distortion-kinds.tsv");
     let mut rows: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let mut insert = |rows: &mut BTreeMap<String, Vec<String>>, row: Vec<String>| {
+    let insert = |rows: &mut BTreeMap<String, Vec<String>>, row: Vec<String>| {
         rows.insert([&row[0][..], &row[2], &row[3]].join("\t"), row);
     };
     let text = std::fs::read_to_string(&path).unwrap_or_default();
