@@ -16,7 +16,7 @@ use asmr::anglesum::{
 use asmr::modulation;
 use asmr::network::NetworkConfig;
 use asmr::partition::{Partition, PerAxis, is_block_edge};
-use asmr::signal::{SignalInfo, Source};
+use asmr::signal::Source;
 use asmr::walk::{Region, Task, Tile, Walk};
 use asmr_kernels::IsaLevel;
 use asmr_kernels::dense::{Packed, Start, TransposeScratch, matmul, matmul_transposed};
@@ -61,7 +61,6 @@ pub struct GradientEngine<'s> {
     chunks: Vec<OutputChunk>,
     output_bias: Vec<f32>,
     seam_weight: f64,
-    view: View,
     lanes: Vec<Lane>,
 }
 
@@ -99,37 +98,6 @@ struct Lane {
     n_values: u64,
     /// Cells evaluated, by level.
     n_cells: Vec<u64>,
-}
-
-/// Outputs as a loss sees them.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum View {
-    /// As they are.
-    Outputs,
-    /// Clamped to \[0, 1\], as decoded floats are.
-    Clamped,
-    /// Clamped and rounded, as decoded whole numbers are; so many of them, less one, are 1.
-    Whole(f32),
-}
-
-impl View {
-    /// That of decoded values.
-    #[must_use]
-    pub fn decoded(info: &SignalInfo) -> Self {
-        match (info.sample_type.is_float(), info.value_range) {
-            (false, _) => Self::Whole(info.scale().span() as f32),
-            (true, Some(_)) => Self::Clamped,
-            (true, None) => Self::Outputs,
-        }
-    }
-
-    fn of(self, value: f32) -> f32 {
-        match self {
-            Self::Outputs => value,
-            Self::Clamped => value.clamp(0.0, 1.0),
-            Self::Whole(span) => (value.clamp(0.0, 1.0) * span).round_ties_even() / span,
-        }
-    }
 }
 
 /// What a pass over a batch found.
@@ -176,7 +144,6 @@ impl<'s> GradientEngine<'s> {
             backward: vec![Packed::default(); config.n_sine_layers()],
             output_bias: vec![0.0; config.channels],
             seam_weight: 1.0,
-            view: View::Outputs,
             chunks,
             lanes: (0..n_lanes).map(|_| Lane::default()).collect(),
             plan,
@@ -193,11 +160,6 @@ impl<'s> GradientEngine<'s> {
     /// Weights are scaled to a mean of 1 over a block. The loss that is told stays unweighted.
     pub fn set_seam_weight(&mut self, weight: f64) {
         self.seam_weight = weight;
-    }
-
-    /// Sets what the loss that is told is measured on; the gradient stays that of outputs as they are.
-    pub fn set_view(&mut self, view: View) {
-        self.view = view;
     }
 
     /// Cells that the last pass evaluated, by level 0 to L-2; nothing before the first.
@@ -254,7 +216,6 @@ impl<'s> GradientEngine<'s> {
                 .repeat(partition.base(partition.n_axes() - 1, partition.n_levels() - 1)),
             walk: &walk,
             probe,
-            view: self.view,
             scales: RunScales::new(partition, self.plan.config().channels, 2.0 / n_values, self.seam_weight),
         };
         let n_lanes = self.lanes.len().min(tasks.len()).max(1);
@@ -383,7 +344,6 @@ struct Pass<'a> {
     walk: &'a Walk<'a>,
     /// Seed of the errors that take the place of the real ones.
     probe: Option<u64>,
-    view: View,
     scales: RunScales,
 }
 
@@ -625,22 +585,13 @@ impl Pass<'_> {
                 self.signal.read_scaled(first, target);
                 let sums = sums.squares.iter_mut().zip(&mut sums.gradients);
                 let scales = &scales[digits[last_axis] * channels..];
-                let values = now.iter_mut().zip(&*target).zip(&self.run_bias).zip(scales).zip(sums);
-                if self.view == View::Outputs {
-                    for ((((y, t), bias), scale), (square, gradient)) in values {
-                        let error = *y + bias - t;
-                        *square += error * error;
-                        *y = error * scale;
-                        *gradient += *y;
-                    }
-                } else {
-                    for ((((y, t), bias), scale), (square, gradient)) in values {
-                        let value = *y + bias;
-                        let seen = self.view.of(value) - t;
-                        *square += seen * seen;
-                        *y = (value - t) * scale;
-                        *gradient += *y;
-                    }
+                for ((((y, t), bias), scale), (square, gradient)) in
+                    now.iter_mut().zip(&*target).zip(&self.run_bias).zip(scales).zip(sums)
+                {
+                    let error = *y + bias - t;
+                    *square += error * error;
+                    *y = error * scale;
+                    *gradient += *y;
                 }
                 n_values += now.len() as u64;
             }

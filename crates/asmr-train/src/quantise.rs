@@ -16,7 +16,8 @@ use asmr_kernels::IsaLevel;
 use rayon::prelude::*;
 
 use crate::fit::FitError;
-use crate::gradient::{Batch, GradientEngine, View};
+use crate::gradient::{Batch, GradientEngine};
+use crate::measure::decoded_mse;
 use crate::rounding::{Factor, round_with_feedback};
 use crate::sampler::Sampler;
 use crate::soap::{Scratch, add_products};
@@ -31,8 +32,9 @@ const MAX_FEEDBACK: usize = 2048;
 const GRADE_BITS: f64 = 3.0;
 /// The largest grade of a row or column: 12 octaves.
 const MAX_GRADE: f64 = 48.0;
-/// The most batches over which a loss is measured.
-const MEASURED_BATCHES: u32 = 4;
+/// The most values over which a loss is measured. What rounding changes of a shape is some voxels of its surface, so a small part of a
+/// signal would tell little.
+const MEASURED_VALUES: u64 = 1 << 25;
 /// Tries to come near the loss that is asked for.
 const N_TRIES: u32 = 6;
 /// A loss this near to the one asked for is near enough.
@@ -46,36 +48,28 @@ const COMPARED_SAMPLES: f64 = 131_072.0;
 /// What rounding to a size begins with.
 const FIRST_LOSS_DB: f64 = 0.2;
 
-/// What is rounded, and over what the loss is measured.
+/// What is rounded, and what the loss is measured on.
 struct Job<'a> {
     network: &'a Network,
-    engine: GradientEngine<'a>,
+    signal: &'a dyn Source,
     curvatures: Vec<Curvature>,
-    batch: f64,
-    seed: u64,
 }
 
 impl<'a> Job<'a> {
     fn new(network: &'a Network, signal: &'a dyn Source, batch: f64, seed: u64) -> Self {
         let (config, params) = (network.config(), network.params());
         let mut engine = GradientEngine::new(config, signal, IsaLevel::detect());
-        // What is lost is lost of decoded values: a fit of black and white is far outside of both in many places, and a voxel is
-        // inside or outside of a shape.
-        engine.set_view(View::decoded(signal.info()));
         let curvatures = curvatures(&mut engine, params, &mut Sampler::new(config, batch, seed));
-        Self { network, engine, curvatures, batch, seed }
+        Self { network, signal, curvatures }
     }
 
-    /// Mean squared error over a few batches, the same each time.
-    fn mse(&mut self, params: &[f32]) -> f64 {
-        let mut sampler = Sampler::new(self.network.config(), self.batch, self.seed);
-        let n_batches = sampler.n_batches().min(MEASURED_BATCHES);
-        let mut gradient = vec![0.0; params.len()];
-        let mut sum = 0.0;
-        for _ in 0..n_batches {
-            sum += self.engine.loss_and_gradient(params, sampler.next_batch(), &mut gradient).mse;
-        }
-        sum / f64::from(n_batches)
+    /// Mean squared error of decoded values: what is lost is lost of those. A fit of black and white is far outside of both in many
+    /// places, and a voxel is inside or outside of a shape. Not a number where weights are none.
+    fn mse(&self, params: &[f32]) -> Result<f64, FitError> {
+        let Ok(network) = Network::new(self.network.config().clone(), params.to_vec()) else {
+            return Ok(f64::NAN);
+        };
+        decoded_mse(&network, self.signal, MEASURED_VALUES)
     }
 
     fn round(&self, distortion: f64) -> Rounded {
@@ -83,9 +77,9 @@ impl<'a> Job<'a> {
     }
 
     /// By how much the mean squared error may rise for a loss in dB.
-    fn allowed(&mut self, loss_db: f64) -> (f64, f64) {
-        let before = self.mse(self.network.params());
-        (before, before.max(LEAST_MSE) * (10f64.powf(loss_db / 10.0) - 1.0))
+    fn allowed(&self, loss_db: f64) -> Result<(f64, f64), FitError> {
+        let before = self.mse(self.network.params())?;
+        Ok((before, before.max(LEAST_MSE) * (10f64.powf(loss_db / 10.0) - 1.0)))
     }
 
     fn done(&self, (weights, steps): Rounded, mse: (f64, f64)) -> Result<Quantised, FitError> {
@@ -106,8 +100,9 @@ pub struct Quantised {
     pub loss_db: f64,
 }
 
-/// Rounds a network's weights so that the decoded signal loses at most `loss_db` of PSNR, and about that. Looks at `batch` of
-/// the signal's cells, above 0 and at most 1; the loss is measured over a few of them. Steps are so large that whole numbers of
+/// Rounds a network's weights so that the decoded signal loses at most `loss_db` of PSNR, and about that; of signals of more than 2^25
+/// values what is decoded are slabs of so many. How much weights matter is found out over `batch` of the signal's cells, above 0 and at
+/// most 1. Steps are so large that whole numbers of
 /// them reach the largest weight of a tensor ([`MAX_MAGNITUDE`]); where a fit is so near that even those lose more, the least
 /// loss found is what it is.
 ///
@@ -123,8 +118,8 @@ pub fn quantise(
     seed: u64,
     loss_db: f64,
 ) -> Result<Quantised, FitError> {
-    let mut job = Job::new(network, signal, batch, seed);
-    let (before, allowed) = job.allowed(loss_db);
+    let job = Job::new(network, signal, batch, seed);
+    let (before, allowed) = job.allowed(loss_db)?;
     let mut distortion = allowed / network.params().len() as f64;
     // The curvature is a model: the loss is measured. The largest distortion known to lose little enough, with its result, and
     // the least known to lose too much, with the least that was lost.
@@ -133,11 +128,8 @@ pub fn quantise(
     let mut least: Option<(Rounded, f64)> = None;
     for tries in 1.. {
         let rounded = job.round(distortion);
-        let mse = job.mse(&rounded.0);
+        let mse = job.mse(&rounded.0)?;
         let share = (mse - before) / allowed;
-        if let Some(reason) = signal.failure() {
-            return Err(FitError::Read(reason));
-        }
         if share <= 1.0 {
             kept = Some((distortion, rounded, mse));
         } else {
@@ -184,14 +176,11 @@ pub fn quantise_to_size(
     refinements: &[u8],
 ) -> Result<Option<Quantised>, FitError> {
     let config = network.config();
-    let mut job = Job::new(network, signal, batch, seed);
+    let job = Job::new(network, signal, batch, seed);
     let n_params = network.params().len() as f64;
     // In bits of distortion (its logarithm, base 2); a bit less for each weight makes it two bits more.
-    let (before, allowed) = job.allowed(FIRST_LOSS_DB);
+    let (before, allowed) = job.allowed(FIRST_LOSS_DB)?;
     let mut bits = (allowed / n_params).log2();
-    if let Some(reason) = signal.failure() {
-        return Err(FitError::Read(reason));
-    }
     let mut kept: Option<(f64, Rounded)> = None;
     let mut too_long = f64::NEG_INFINITY;
     for tries in 1.. {
@@ -227,7 +216,7 @@ pub fn quantise_to_size(
         };
     }
     let Some((_, rounded)) = kept else { return Ok(None) };
-    let mse = job.mse(&rounded.0);
+    let mse = job.mse(&rounded.0)?;
     job.done(rounded, (before, mse)).map(Some)
 }
 

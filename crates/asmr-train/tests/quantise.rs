@@ -251,3 +251,31 @@ fn coarse_passes_are_no_worse_than_the_nearest_weights() {
     assert_eq!(n_cases, 6);
     assert!(n_better > 0, "errors make up for each other in some");
 }
+
+/// Of a fit in batches, too, what is lost is lost of the whole signal: a few batches have too few of a shape's surface to tell.
+#[test]
+fn what_is_lost_is_lost_of_the_whole() {
+    let inside = |i: usize| {
+        let (z, y, x) = (i / 32 / 32, i / 32 % 32, i % 32);
+        let r = [z, y, x].map(|v| (v as f32 - 15.5).powi(2)).iter().sum::<f32>().sqrt();
+        r < 9.0 + 2.0 * (x as f32 * 0.9).sin()
+    };
+    let values: Vec<u8> = (0..32 * 32 * 32).map(|i| u8::from(inside(i)) * 255).collect();
+    let info = SignalInfo::plain(vec![32, 32, 32], 1, SampleType::U8, None);
+    let signal = Signal::new(info, Samples::U8(values)).unwrap();
+    let config = config("8,2,2;8,2,2;8,2,2", &[32, 32, 32], 1, 24, Modulator::Linear);
+    let fit_config = FitConfig { steps: 200, ..FitConfig::preset(Preset::Default, &config) };
+    let network = fit(&signal, &config, &fit_config, &Control::default(), &mut |_| {}).unwrap().network;
+    let before = decoded_psnr_db(&network, &signal).unwrap();
+    let mut n_cases = 0;
+    for seed in 0..8 {
+        let rounded = quantise(&network, &signal, 1.0 / 64.0, seed, 0.1).unwrap();
+        let lost = before - decoded_psnr_db(&rounded.network, &signal).unwrap();
+        assert!(
+            lost <= 0.1 && (lost - rounded.loss_db).abs() < 1e-6,
+            "seed {seed}: lost {lost} dB at {before} dB"
+        );
+        n_cases += 1;
+    }
+    assert_eq!(n_cases, 8);
+}
