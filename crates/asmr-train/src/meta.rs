@@ -12,7 +12,7 @@
 //!
 //! The outer gradient goes back through the inner steps (functa found that one that does not is much worse). That needs
 //! products of the Hessian of L with a vector on φ, which are taken as central differences of gradients: two passes for each inner
-//! step, exact up to the square of [`DIFFERENCE`].
+//! step, exact up to the square of their distance (`DIFFERENCE`).
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
