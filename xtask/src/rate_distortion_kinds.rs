@@ -47,36 +47,34 @@ pub(crate) fn run(root: &Path, only: &str) -> Result<(), String> {
     };
     let text = std::fs::read_to_string(&path).unwrap_or_default();
     for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).skip(1) {
-        insert(&mut rows, line.split('\t').map(str::to_owned).collect());
+        let row: Vec<String> = line.split('\t').map(str::to_owned).collect();
+        if row.len() != COLUMNS.len() {
+            return Err(format!("{}: a row has not {} cells: {line}", path.display(), COLUMNS.len()));
+        }
+        insert(&mut rows, row);
     }
     let commit = commit(root);
     let chosen: Vec<&Row> = ROWS.iter().filter(|row| row.0.contains(only)).collect();
-    let kind_of = |signal: &str| ROWS.iter().find(|row| row.0 == signal).map_or("", |row| row.1);
-    let signals = chosen.iter().map(|row| format!("{}={}", row.1, bench.data.join(row.2).display()));
-    let python = codecs_python(root)?;
-    let printed = run_command(Command::new(python).arg(root.join(SCRIPT)).args(signals))?;
-    for line in printed.lines().filter(|line| !line.starts_with('#')).skip(1) {
-        let cells: Vec<&str> = line.split('\t').collect();
-        let [signal, codec, setting, n_samples, bytes, measure, quality, seconds] = cells[..] else {
-            return Err(format!("{SCRIPT} printed: {line}"));
-        };
-        let rate = rate(bytes, n_samples)?;
-        let row = [
-            signal,
-            kind_of(signal),
-            codec,
-            setting,
-            n_samples,
-            bytes,
-            &rate,
-            measure,
-            quality,
-            seconds,
-            &commit,
-        ];
-        insert(&mut rows, row.map(str::to_owned).to_vec());
+    if chosen.is_empty() {
+        let names: Vec<&str> = ROWS.iter().map(|row| row.0).collect();
+        return Err(format!("no signal is called {only}; there are {}", names.join(", ")));
     }
-    save(&path, &rows)?;
+    let python = codecs_python(root)?;
+    for &&(_, kind, input, ..) in &chosen {
+        let signal = format!("{kind}={}", bench.data.join(input).display());
+        let printed = run_command(Command::new(&python).arg(root.join(SCRIPT)).arg(signal))?;
+        for line in printed.lines().filter(|line| !line.starts_with('#')).skip(1) {
+            let cells: Vec<&str> = line.split('\t').collect();
+            let [signal, codec, setting, n_samples, bytes, measure, quality, seconds] = cells[..] else {
+                return Err(format!("{SCRIPT} printed: {line}"));
+            };
+            let rate = rate(bytes, n_samples)?;
+            let row =
+                [signal, kind, codec, setting, n_samples, bytes, &rate, measure, quality, seconds, &commit];
+            insert(&mut rows, row.map(str::to_owned).to_vec());
+        }
+        save(&path, &rows)?;
+    }
     let file = bench.work.join("signal.asmr");
     for &&(name, kind, input, measure, rates) in &chosen {
         let input = bench.data.join(input);
@@ -132,5 +130,8 @@ fn save(path: &Path, rows: &BTreeMap<String, Vec<String>>) -> Result<(), String>
         COLUMNS.join("\t"),
         lines.join("\n")
     );
-    std::fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
+    let temporary = path.with_extension("tsv.new");
+    std::fs::write(&temporary, text)
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .map_err(|error| format!("cannot write {}: {error}", path.display()))
 }

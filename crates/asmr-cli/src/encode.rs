@@ -519,7 +519,7 @@ impl Job<'_> {
         loop {
             let rounded = quantise(&fitted.network, source, batch, seed, loss_db).map_err(failed)?;
             let network = rounded.network;
-            // The loss is one of a few batches; the target is one of the whole.
+            // The loss is one of slabs where a signal is very large; the target is one of the whole.
             if let Some(target) = self.args.psnr.filter(|_| loss_db > target::LEAST_LOSS_DB) {
                 let excess = decoded_psnr_db(&network, source).map_err(failed)? - target;
                 let reached = decoded_psnr_db(&fitted.network, source).map_err(failed)? >= target;

@@ -9,6 +9,7 @@
     reason = "doc comments of options are the help text, which shows backticks as they are"
 )]
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -18,15 +19,18 @@ use asmr::inference::{Decoder, Request};
 use asmr::network::NetworkConfig;
 use asmr::partition::Partition;
 use asmr::planner::{PlanRequest, plan};
-use asmr::signal::{Samples, Signal, SignalInfo};
-use asmr_media::{ReadOptions, open_signal, psnr_db, read_image, tiles, write_image, write_npy};
+use asmr::signal::{SampleType, Samples, Signal, SignalInfo};
+use asmr_media::{
+    PictureFolder, ReadOptions, SliceReader, check_writable, open_signal, psnr_db, read_image, tiles,
+    write_image, write_npy,
+};
 use asmr_train::fit::FitEvent;
-use asmr_train::meta::{Base, MetaConfig, initial_base, meta_train, n_modulations};
+use asmr_train::meta::{Base, MetaConfig, MetaError, initial_base, meta_train, n_modulations};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::args::{Common, DecodeArgs, EncodeArgs, ModulatorName};
-use crate::error::{Failure, INTERRUPTED, OK};
+use crate::error::{Failure, INTERRUPTED, OK, say};
 use crate::files::{self, has_extension, is_picture_name};
 use crate::interrupt;
 use crate::progress::Progress;
@@ -122,6 +126,9 @@ struct MetaRecord {
     steps: u32,
     batch: usize,
     rate: f64,
+    rate_of_rates: f64,
+    final_rate: f64,
+    modulation_scale: f64,
     inner_steps: u32,
     /// α of each tensor of the modulation.
     inner_rates: Vec<f32>,
@@ -191,20 +198,15 @@ pub(crate) fn run(args: &MetaTrainArgs, common: &Common) -> Result<u8, Failure> 
         )));
     }
     files::check_output(&args.output)?;
-    let paths = pictures_in(&args.inputs)?;
-    let all = signals(&paths, args.tile.as_ref(), common)?;
-    let info = all[0].info().clone();
-    let network = network(args, &info)?;
-    let n_all = all.len();
-    let is_held = |i: usize| args.unseen.is_empty() && n_all >= MIN_HELD && i % 10 == 9;
-    let (held, learned): (Vec<_>, Vec<_>) = all.into_iter().enumerate().partition(|(i, _)| is_held(*i));
-    let only = |signals: Vec<(usize, Signal)>| signals.into_iter().map(|(_, signal)| signal).collect();
-    let (mut held, learned): (Vec<Signal>, Vec<Signal>) = (only(held), only(learned));
-    if !args.unseen.is_empty() {
-        let paths = pictures_in(&args.unseen)?;
-        held = signals(&paths, args.tile.as_ref(), common)?;
-        check_picture(&paths[0], held[0].info(), &info)?;
+    check_choices(args)?;
+    let (held, learned) = inputs(args)?;
+    let learned = signals(&learned, args.tile.as_ref(), common)?;
+    let info = learned[0].info().clone();
+    let held = if held.is_empty() { Vec::new() } else { signals(&held, args.tile.as_ref(), common)? };
+    if let Some(first) = held.first() {
+        check_picture(&args.unseen.first().unwrap_or(&args.inputs[0]).clone(), first.info(), &info)?;
     }
+    let network = network(args, &info)?;
     let config = MetaConfig {
         seed: args.seed,
         steps: args.steps,
@@ -222,14 +224,19 @@ pub(crate) fn run(args: &MetaTrainArgs, common: &Common) -> Result<u8, Failure> 
         network.width,
         thousands(u64::from(args.steps))
     );
-    let refuse = |error: asmr_train::meta::MetaError| Failure::usage(error.to_string());
+    let refuse = |error: MetaError| match error {
+        MetaError::Diverged(_) => Failure::failed(error.to_string()),
+        other => Failure::usage(other.to_string()),
+    };
     let untrained = initial_base(&learned, &network, &config).map_err(refuse)?;
+    // Whether a file can hold such a base is found out before the work.
+    base_bytes(args, &config, &untrained, 0, &info, common)?;
     let start = Instant::now();
     let mut progress = Progress::start(&heading, common.quiet, None, &info);
     let n_samples = network.partition.n_samples() as u64 * args.batch as u64;
     let mut last_step = 0;
     let base = interrupt::while_fitting(|stop| {
-        let base = meta_train(&learned, &network, &config, stop, &mut |event| {
+        let base = meta_train(&learned, &untrained, &config, stop, &mut |event| {
             last_step = event.step;
             let psnr_db = -10.0 * event.mse.log10();
             progress.event(&FitEvent::Step {
@@ -241,24 +248,18 @@ pub(crate) fn run(args: &MetaTrainArgs, common: &Common) -> Result<u8, Failure> 
         });
         base.map(|base| (base, stop.load(std::sync::atomic::Ordering::Relaxed)))
     });
-    let (base, is_interrupted) = base.map_err(refuse)?;
     progress.finish();
+    let (base, is_interrupted) = base.map_err(refuse)?;
     let elapsed_s = start.elapsed().as_secs_f64();
-    let record = MetaRecord {
-        seed: args.seed,
-        steps: last_step,
-        batch: args.batch,
-        rate: args.lr,
-        inner_steps: config.inner_steps,
-        inner_rates: base.rates().to_vec(),
-    };
-    let mut fit = FitRecord::new();
-    let record = serde_json::to_value(&record).map_err(|error| Failure::failed(error.to_string()))?;
-    fit.insert(RECORD, record);
-    let signal = SignalInfo::plain(info.extents.clone(), info.channels, info.sample_type, info.color);
-    let file = AsmrFile { signal, network: base.network().clone(), steps: None, fit: Some(fit) };
-    let (bytes, _) = files::checked_bytes(&file, &args.output, common)?;
+    let bytes = base_bytes(args, &config, &base, last_step, &info, common)?;
     files::write_bytes(&args.output, &bytes)?;
+    if is_interrupted {
+        say(&format!(
+            "interrupted after {last_step} steps; {} is what was learned by then",
+            args.output.display()
+        ));
+        return Ok(INTERRUPTED);
+    }
     // Evenly among them.
     let step = held.len().div_ceil(MAX_MEASURED).max(1);
     let measured: Vec<&Signal> = held.iter().step_by(step).collect();
@@ -285,7 +286,64 @@ pub(crate) fn run(args: &MetaTrainArgs, common: &Common) -> Result<u8, Failure> 
         unseen: if measured.is_empty() { Vec::new() } else { unseen },
     };
     tell(&report, common)?;
-    Ok(if is_interrupted { INTERRUPTED } else { OK })
+    Ok(OK)
+}
+
+/// The file of a base.
+fn base_bytes(
+    args: &MetaTrainArgs,
+    config: &MetaConfig,
+    base: &Base,
+    steps: u32,
+    info: &SignalInfo,
+    common: &Common,
+) -> Result<Vec<u8>, Failure> {
+    let record = MetaRecord {
+        seed: args.seed,
+        steps,
+        batch: args.batch,
+        rate: config.rate,
+        rate_of_rates: config.rate_of_rates,
+        final_rate: config.final_rate,
+        modulation_scale: config.modulation_scale,
+        inner_steps: config.inner_steps,
+        inner_rates: base.rates().to_vec(),
+    };
+    let mut fit = FitRecord::new();
+    let record = serde_json::to_value(&record).map_err(|error| Failure::failed(error.to_string()))?;
+    fit.insert(RECORD, record);
+    let signal = SignalInfo::plain(info.extents.clone(), info.channels, info.sample_type, info.color);
+    let file = AsmrFile { signal, network: base.network().clone(), steps: None, fit: Some(fit) };
+    files::checked_bytes(&file, &args.output, common).map(|(bytes, _)| bytes)
+}
+
+fn check_choices(args: &MetaTrainArgs) -> Result<(), Failure> {
+    if args.levels.is_some() && args.bases.is_some() {
+        return Err(Failure::usage("--bases says how many levels there are; leave --levels out"));
+    }
+    Ok(())
+}
+
+/// Pictures that are kept from learning, and those that are not.
+fn inputs(args: &MetaTrainArgs) -> Result<(Vec<PathBuf>, Vec<PathBuf>), Failure> {
+    let paths = pictures_in(&args.inputs)?;
+    if args.unseen.is_empty() {
+        // Whole pictures, before they are cut: a tile is too much like its neighbours to be unseen.
+        let is_held = |i: usize| paths.len() >= MIN_HELD && i % 10 == 9;
+        let (held, learned): (Vec<_>, Vec<_>) = paths.iter().enumerate().partition(|(i, _)| is_held(*i));
+        let only = |paths: Vec<(usize, &PathBuf)>| paths.into_iter().map(|(_, path)| path.clone()).collect();
+        return Ok((only(held), only(learned)));
+    }
+    let unseen = pictures_in(&args.unseen)?;
+    let same = |path: &PathBuf| std::fs::canonicalize(path).ok();
+    let learned: HashSet<PathBuf> = paths.iter().filter_map(same).collect();
+    if let Some(both) = unseen.iter().find(|path| same(path).is_some_and(|path| learned.contains(&path))) {
+        return Err(Failure::usage(format!(
+            "{} is learned from and, by --unseen, not to be learned from; leave it out of one of them",
+            both.display()
+        )));
+    }
+    Ok((unseen, paths))
 }
 
 fn tell(report: &MetaReport, common: &Common) -> Result<(), Failure> {
@@ -312,7 +370,7 @@ fn tell(report: &MetaReport, common: &Common) -> Result<(), Failure> {
 
 /// `encode --base`.
 pub(crate) fn encode(args: &EncodeArgs, base: &Path, common: &Common) -> Result<u8, Failure> {
-    let (base, record, info) = read_base(base, common)?;
+    let (base, info) = read_base(base, common)?;
     let output = files::output_path(args.output.as_ref(), &args.input, "npy")?;
     if !has_extension(&output, "npy") {
         return Err(Failure::usage(format!(
@@ -323,7 +381,7 @@ pub(crate) fn encode(args: &EncodeArgs, base: &Path, common: &Common) -> Result<
     }
     files::check_output(&output)?;
     let paths = pictures_in(std::slice::from_ref(&args.input))?;
-    let steps = args.steps.unwrap_or(record.inner_steps);
+    let steps = args.steps.unwrap_or(base.inner_steps());
     let (mut rows, mut qualities) = (Vec::new(), Vec::new());
     let mut fitted_s = 0.0;
     for path in &paths {
@@ -367,51 +425,56 @@ pub(crate) fn encode(args: &EncodeArgs, base: &Path, common: &Common) -> Result<
 
 /// `decode --base`.
 pub(crate) fn decode(args: &DecodeArgs, base_path: &Path, common: &Common) -> Result<u8, Failure> {
-    let (base, _, info) = read_base(base_path, common)?;
-    let expected = n_modulations(base.network().config());
-    let rows = read_rows(&args.input, expected, common)?;
+    let (base, info) = read_base(base_path, common)?;
+    let mut rows = Rows::open(&args.input, n_modulations(base.network().config()), common)?;
     let output = args
         .output
         .clone()
-        .unwrap_or_else(|| args.input.with_extension(if rows.len() == 1 { "png" } else { "" }));
-    let is_one = rows.len() == 1 && is_picture_name(&output);
+        .unwrap_or_else(|| args.input.with_extension(if rows.n_rows == 1 { "png" } else { "" }));
     if args.output.is_none() && output.exists() {
         return Err(Failure::usage(format!(
             "{} exists already; give another name with -o",
             output.display()
         )));
     }
-    if !is_one && is_picture_name(&output) {
+    let n_rows = rows.n_rows;
+    if n_rows == 1 && output.extension().is_some() {
+        check_writable(&output, &info)?;
+        files::check_output(&output)?;
+        for row in rows.next()? {
+            let signal = decoded(&base, &info, &row)?;
+            files::write_file(&output, || write_image(&output, &signal))?;
+        }
+    } else if output.extension().is_some() {
         return Err(Failure::usage(format!(
-            "{} has {} pictures, and {} is the name of one; give that of a folder with -o",
+            "{} has {n_rows} pictures, and {} is the name of a file; give that of a folder with -o",
             args.input.display(),
-            rows.len(),
             output.display()
         )));
-    }
-    if !is_one {
-        std::fs::create_dir_all(&output).map_err(|error| {
-            Failure::failed(format!("cannot make the folder {}: {error}", output.display()))
-        })?;
-    }
-    let digits = (rows.len().saturating_sub(1)).to_string().len();
-    for (i, row) in rows.iter().enumerate() {
-        let path = if is_one { output.clone() } else { output.join(format!("{i:0digits$}.png")) };
-        let signal = decoded(&base, &info, row)?;
-        files::write_file(&path, || write_image(&path, &signal))?;
+    } else {
+        let folder = PictureFolder::create(&output)?;
+        let digits = n_rows.saturating_sub(1).to_string().len();
+        let mut i = 0;
+        while i < n_rows {
+            for row in rows.next()? {
+                folder.push(&format!("{i:0digits$}.png"), &decoded(&base, &info, &row)?)?;
+                i += 1;
+            }
+        }
+        interrupt::while_writing(|| folder.finish())?;
     }
     let report = DecodeReport {
         input: args.input.display().to_string(),
         output: output.display().to_string(),
         base: base_path.display().to_string(),
-        n_signals: rows.len(),
+        n_signals: n_rows,
         extents: info.extents.clone(),
         channels: info.channels,
     };
     if common.json {
         print_json(&report)?;
     } else {
-        print(&format!("{}: {} ({})\n", report.output, counted(rows.len()), describe(&info)))?;
+        print(&format!("{}: {} ({})\n", report.output, counted(n_rows), describe(&info)))?;
     }
     Ok(OK)
 }
@@ -466,8 +529,19 @@ fn check_picture(path: &Path, info: &SignalInfo, wanted: &SignalInfo) -> Result<
 /// All pictures, or their tiles, of one shape.
 fn signals(paths: &[PathBuf], tile: Option<&Extents>, common: &Common) -> Result<Vec<Signal>, Failure> {
     let mut all: Vec<Signal> = Vec::new();
+    let (mut n_bytes, limit) = (0, files::media_limits(common).max_alloc_bytes);
     for path in paths {
         let signal = picture(path, common)?;
+        let values = signal.info().n_values().unwrap_or(u64::MAX);
+        n_bytes += values.saturating_mul(signal.info().sample_type.n_bytes() as u64);
+        if n_bytes > limit {
+            return Err(Failure::usage(format!(
+                "up to {} the pictures have more than {} bytes of values, which are all held in memory; take fewer, or raise that by \
+                 --limits",
+                path.display(),
+                thousands(limit)
+            )));
+        }
         let parts = match tile {
             Some(tile) => tiles_of(&signal, tile, path)?,
             None => vec![signal],
@@ -550,14 +624,12 @@ fn quality_db(base: &Base, signal: &Signal, modulation: &[f32]) -> Result<f64, F
 
 fn decoded(base: &Base, info: &SignalInfo, modulation: &[f32]) -> Result<Signal, Failure> {
     let network = base.with(modulation).map_err(|error| Failure::usage(error.to_string()))?;
-    let mut values = vec![0.0f32; info.extents.iter().product::<usize>() * info.channels];
-    Decoder::new(&network)
-        .decode(&Request::whole(&network.config().partition), &mut values)
-        .map_err(|error| files::refused(&error))?;
-    Signal::new(info.clone(), info.restored(&values)).map_err(|error| Failure::usage(error.to_string()))
+    let request = Request::whole(&network.config().partition);
+    let samples = files::decode_samples(&Decoder::new(&network), &request, info, &mut Vec::new())?;
+    Signal::new(info.clone(), samples).map_err(|error| Failure::usage(error.to_string()))
 }
 
-fn read_base(path: &Path, common: &Common) -> Result<(Base, MetaRecord, SignalInfo), Failure> {
+fn read_base(path: &Path, common: &Common) -> Result<(Base, SignalInfo), Failure> {
     let file = files::read_asmr(path, common)?;
     let no_base = |why: String| {
         Failure::usage(format!("{} is no base ({why}); `asmr meta-train` makes one", path.display()))
@@ -567,41 +639,60 @@ fn read_base(path: &Path, common: &Common) -> Result<(Base, MetaRecord, SignalIn
         .ok_or_else(|| no_base("its record of the fit says nothing of pictures that share it".to_owned()))?;
     let record: MetaRecord =
         serde_json::from_value(record.clone()).map_err(|error| no_base(error.to_string()))?;
-    if !(1..=100).contains(&record.inner_steps) {
-        return Err(no_base(format!(
-            "it asks for {} inner steps, and 1 to 100 are accepted",
-            record.inner_steps
-        )));
-    }
-    let base =
-        Base::new(file.network, record.inner_rates.clone()).map_err(|error| no_base(error.to_string()))?;
-    Ok((base, record, file.signal))
+    let base = Base::new(file.network, record.inner_rates.clone(), record.inner_steps)
+        .map_err(|error| no_base(error.to_string()))?;
+    Ok((base, file.signal))
 }
 
-/// The rows of an array of 32-bit floats with so many columns, or one row.
-fn read_rows(path: &Path, expected: usize, common: &Common) -> Result<Vec<Vec<f32>>, Failure> {
-    let options = ReadOptions { limits: files::media_limits(common), ..ReadOptions::default() };
-    let mut opened = open_signal(path, &options)?;
-    let info = opened.reader.info().clone();
-    let columns = match info.extents.as_slice() {
-        [columns] | [_, columns] if info.channels == 1 => *columns,
-        // An array's last axis may be taken for channels.
-        [_] => info.channels,
-        _ => 0,
-    };
-    let samples = opened.reader.read(info.extents[0])?;
-    let Samples::F32(values) = samples else {
-        return Err(Failure::usage(format!(
-            "{} has values of type {}, and modulations are 32-bit floats",
-            path.display(),
-            info.sample_type.name()
-        )));
-    };
-    if columns != expected {
-        return Err(Failure::usage(format!(
-            "{} has rows of {columns} numbers, and the base takes {expected}; is it of another base?",
-            path.display()
-        )));
+/// Values that are read at a time.
+const PIECE_VALUES: usize = 1 << 22;
+
+/// Rows of an array of 32-bit floats, read some at a time.
+struct Rows {
+    reader: Box<dyn SliceReader>,
+    columns: usize,
+    n_rows: usize,
+    /// Slices of the array that are left; a row by itself is an array of one axis.
+    n_left: usize,
+    is_one: bool,
+}
+
+impl Rows {
+    /// An array with so many columns, or one row.
+    fn open(path: &Path, expected: usize, common: &Common) -> Result<Self, Failure> {
+        let options = ReadOptions { limits: files::media_limits(common), ..ReadOptions::default() };
+        let reader = open_signal(path, &options)?.reader;
+        let info = reader.info();
+        if info.sample_type != SampleType::F32 {
+            return Err(Failure::usage(format!(
+                "{} has values of type {}, and what pictures keep are 32-bit floats",
+                path.display(),
+                info.sample_type.name()
+            )));
+        }
+        let (n_rows, columns) = match info.extents.as_slice() {
+            &[columns] if info.channels == 1 => (1, columns),
+            &[n_rows, columns] if info.channels == 1 => (n_rows, columns),
+            _ => (0, 0),
+        };
+        if columns != expected {
+            return Err(Failure::usage(format!(
+                "{} is no array with rows of {expected} numbers, which the base takes; is it of another base?",
+                path.display()
+            )));
+        }
+        let (n_left, is_one) = (info.extents[0], info.extents.len() == 1);
+        Ok(Self { reader, columns, n_rows, n_left, is_one })
     }
-    Ok(values.chunks_exact(expected).map(<[f32]>::to_vec).collect())
+
+    /// The next rows.
+    fn next(&mut self) -> Result<Vec<Vec<f32>>, Failure> {
+        let most = if self.is_one { self.n_left } else { (PIECE_VALUES / self.columns).max(1) };
+        let n = most.min(self.n_left);
+        self.n_left -= n;
+        let Samples::F32(values) = self.reader.read(n)? else {
+            return Err(Failure::failed("the values changed while they were read"));
+        };
+        Ok(values.chunks_exact(self.columns).map(<[f32]>::to_vec).collect())
+    }
 }

@@ -107,6 +107,30 @@ fn pictures_keep_what_is_their_own() {
     assert!((psnr_db(&back, &original).unwrap().unwrap() - number(&one, "psnr_db")).abs() < 1e-9);
 }
 
+/// A `.npy` file of one axis.
+fn npy(descr: &str, values: &[u8]) -> Vec<u8> {
+    let mut header =
+        format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({},), }}", values.len());
+    header += &" ".repeat(117 - header.len());
+    header.push('\n');
+    [b"\x93NUMPY\x01\x00", &118u16.to_le_bytes()[..], header.as_bytes(), values].concat()
+}
+
+#[test]
+fn grey_pictures_of_16_bits_with_alpha() {
+    let folder = Folder::new();
+    for (i, kind) in common::KINDS.into_iter().enumerate() {
+        folder.picture("p.png", 9, 11, kind);
+        json(&folder, "meta-train p.png -o b.asmr --steps 3 --batch 1 --width 8");
+        let encoded = json(&folder, "encode p.png --base b.asmr -o p.npy");
+        json(&folder, "decode p.npy --base b.asmr -o back.png");
+        let (original, back) = (read(&folder.path("p.png")), read(&folder.path("back.png")));
+        assert_eq!(original.info(), back.info(), "kind {i}");
+        let db = psnr_db(&back, &original).unwrap().unwrap();
+        assert!((db - number(&encoded, "psnr_db")).abs() < 1e-9, "kind {i}");
+    }
+}
+
 #[test]
 fn larger_pictures_in_tiles() {
     let folder = Folder::new();
@@ -116,9 +140,9 @@ fn larger_pictures_in_tiles() {
     assert_eq!((number(&tiles, "n_learned"), number(&tiles, "n_unseen")), (12.0, 0.0));
     assert_eq!(tiles["extents"], serde_json::json!([6, 7]));
     pictures(&folder, "others", 5..7);
-    let line = "meta-train some -o tiles.asmr --tile 6,8 --steps 2 --batch 2 --width 8 --unseen others --unseen some/001.png";
+    let line = "meta-train some -o tiles.asmr --tile 6,8 --steps 2 --batch 2 --width 8 --unseen others";
     let measured = json(&folder, line);
-    assert_eq!((number(&measured, "n_learned"), number(&measured, "n_unseen")), (12.0, 12.0));
+    assert_eq!((number(&measured, "n_learned"), number(&measured, "n_unseen")), (12.0, 8.0));
 }
 
 #[test]
@@ -130,7 +154,15 @@ fn what_does_not_fit_is_refused() {
     json(&folder, "encode others/100.png -o plain.asmr --preset fast");
     folder.picture("large.png", 20, 20, common::RGB);
     folder.write("text.npy", b"\x93NUMPY and nothing more");
+    folder.picture("grey.png", 12, 16, common::GREY);
+    json(&folder, "encode others/100.png --base base.asmr -o one.npy");
+    folder.write("bytes.npy", &npy("|u1", &[1, 2, 3]));
+    let one = folder.read("one.npy");
+    // The first value after the header.
+    let at = one.len() - 4 * read_npy(&one).0[1];
+    folder.write("nan.npy", &[&one[..at], &f32::NAN.to_le_bytes(), &one[at + 4..]].concat());
     let before = folder.names();
+    folder.asmr("decode set.npy --base base.asmr -o some --quiet").refuses(1, &["replaces nothing"]);
     let cases = [
         ("meta-train some -o base.png", "would be misnamed"),
         ("meta-train none -o b.asmr", "none"),
@@ -145,12 +177,19 @@ fn what_does_not_fit_is_refused() {
         ("encode others --base base.asmr -o x.asmr", "would be misnamed"),
         ("encode others --base base.asmr --width 8 -o x.npy", "--width"),
         ("decode set.npy --base tiles.asmr -o x", "another base"),
-        ("decode set.npy --base base.asmr -o x.png", "is the name of one"),
+        ("decode set.npy --base base.asmr -o x.png", "is the name of a file"),
+        ("decode one.npy --base base.asmr -o x.mp3", "x.mp3"),
+        ("decode bytes.npy --base base.asmr -o x", "32-bit floats"),
+        ("decode nan.npy --base base.asmr -o x", "nan.npy"),
+        ("meta-train some -o b.asmr --unseen some/001.png", "is learned from"),
+        ("meta-train some -o b.asmr --unseen large.png", "is for pictures like"),
+        ("meta-train some grey.png -o b.asmr", "must be alike"),
+        ("meta-train some -o b.asmr --levels 3 --bases 2,2,3;2,2,4", "leave --levels out"),
         ("decode text.npy --base base.asmr -o x", "text.npy"),
         ("decode set.npy --base base.asmr --thumbnail 2 -o x", "--thumbnail"),
     ];
     for (line, says) in cases {
         folder.asmr(&format!("{line} --quiet")).refuses(2, &[says]);
     }
-    assert_eq!((cases.len(), folder.names()), (16, before));
+    assert_eq!((cases.len(), folder.names()), (23, before));
 }

@@ -49,6 +49,7 @@ mod nifti;
 mod npy;
 mod npy_read;
 mod open;
+mod picture_folder;
 mod picture_rows;
 mod picture_rows_write;
 mod raw;
@@ -86,6 +87,7 @@ pub use metrics::{
 };
 pub use npy::{NpyWriter, write_npy};
 pub use open::{Kind, Opened, ReadOptions, create_signal, open_signal, recognise, reopen_signal};
+pub use picture_folder::PictureFolder;
 pub use picture_rows::open_picture;
 pub use picture_rows_write::create_picture;
 pub use spool::{Held, Spool, hold};

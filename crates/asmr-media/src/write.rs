@@ -188,7 +188,7 @@ impl PendingFolder {
             Ok(_) => {
                 return Err(io::Error::new(
                     io::ErrorKind::AlreadyExists,
-                    "it exists, and a folder of an array replaces nothing; remove it first or give another name",
+                    "it exists, and a folder replaces nothing; remove it first or give another name",
                 ));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -36,6 +36,10 @@ const DIFFERENCE: f32 = 0.02;
 const RATE_POWERS: Range<i32> = -2..6;
 /// Signals they are tried on.
 const RATE_SIGNALS: usize = 8;
+/// Updates in a row without a finite loss and gradient, each left out, after which learning gives up.
+pub const MAX_BAD_STEPS: u32 = 10;
+/// Signals whose gradients are held at the same time.
+const GRADIENTS: usize = 16;
 /// Factor on all inner rates after a step that made the loss no less.
 const SHORTER: f32 = 0.5;
 /// Rate of modulators and table rows in the outer loop, as a fraction of the others': `omega_0` acts on them twice.
@@ -115,9 +119,12 @@ pub enum MetaError {
     /// The network's shape is refused.
     #[error(transparent)]
     Network(#[from] NetworkError),
-    /// The loss is no number any more.
+    /// Loss or gradient were no numbers for [`MAX_BAD_STEPS`] updates in a row.
     #[error("learning diverged at step {0}; a lower rate may help")]
     Diverged(u32),
+    /// A signal could not be read.
+    #[error("a signal cannot be read: {0}")]
+    Read(String),
     /// A number of inner rates that is not the network's.
     #[error(
         "there are {actual} inner rates; the network takes {expected}, one for each tensor of the modulation"
@@ -160,6 +167,8 @@ pub struct Base {
     network: Network,
     /// α, a rate for each tensor of the modulation.
     rates: Vec<f32>,
+    /// K, the steps that they are for.
+    inner_steps: u32,
 }
 
 /// A signal's modulation, and how near it comes.
@@ -167,17 +176,18 @@ pub struct Base {
 pub struct Adapted {
     /// φ, in the order of [`modulation_ranges`].
     pub modulation: Vec<f32>,
-    /// Mean squared error before each step, and after the last, those that were taken back too; on the network's \[0, 1\] scale, values neither clamped nor
-    /// rounded.
+    /// Mean squared error before each step, and after the last, of those that were taken back too; on the network's \[0, 1\] scale,
+    /// values neither clamped nor rounded.
     pub mse: Vec<f64>,
 }
 
 impl Base {
-    /// Puts a network and inner rates together.
+    /// Puts a network, inner rates and the number of steps that they are for together.
     ///
     /// # Errors
-    /// [`MetaError::Rates`] for another number of rates; [`MetaError::Setting`] for one that is not above 0.
-    pub fn new(network: Network, rates: Vec<f32>) -> Result<Self, MetaError> {
+    /// [`MetaError::Rates`] for another number of rates; [`MetaError::Setting`] for one that is not above 0, and for
+    /// steps that are not 1 to 100.
+    pub fn new(network: Network, rates: Vec<f32>, inner_steps: u32) -> Result<Self, MetaError> {
         let expected = modulation_ranges(network.config()).len();
         if rates.len() != expected {
             return Err(MetaError::Rates { actual: rates.len(), expected });
@@ -186,7 +196,11 @@ impl Base {
             let range = "above 0";
             return Err(MetaError::Setting { name: "an inner rate", value: rate.to_string(), range });
         }
-        Ok(Self { network, rates })
+        if !(1..=100).contains(&inner_steps) {
+            let value = inner_steps.to_string();
+            return Err(MetaError::Setting { name: "inner steps", value, range: "1 to 100" });
+        }
+        Ok(Self { network, rates, inner_steps })
     }
 
     /// The network with the modulation that all signals begin with.
@@ -199,6 +213,12 @@ impl Base {
     #[must_use]
     pub fn rates(&self) -> &[f32] {
         &self.rates
+    }
+
+    /// K, the steps that the rates are for.
+    #[must_use]
+    pub fn inner_steps(&self) -> u32 {
+        self.inner_steps
     }
 
     /// A signal's network.
@@ -215,10 +235,11 @@ impl Base {
         Ok(Network::new(self.network.config().clone(), params)?)
     }
 
-    /// Fits a signal's modulation by so many inner steps. One that makes the loss no less is taken back, and the next are shorter.
+    /// Fits a signal's modulation by so many inner steps; the best of those seen is kept. The first K are as they were learned; of
+    /// the others, one that makes the loss no less is taken back, and the next are shorter.
     ///
     /// # Errors
-    /// [`MetaError::Shape`] for a signal of another shape.
+    /// [`MetaError::Shape`] for a signal of another shape, [`MetaError::Read`] for one that cannot be read.
     pub fn adapt(&self, signal: &dyn Source, steps: u32) -> Result<Adapted, MetaError> {
         let config = self.network.config();
         check_shape(0, signal, config)?;
@@ -237,17 +258,18 @@ impl Base {
                 least = loss;
                 best.copy_from_slice(&params);
                 best_gradient.copy_from_slice(&gradient);
-            } else {
-                // Rates are learned for the first few steps; later ones may overshoot.
+            } else if step >= self.inner_steps {
                 params.copy_from_slice(&best);
+                gradient.copy_from_slice(&best_gradient);
                 for rate in &mut rates {
                     *rate *= SHORTER;
                 }
             }
             if step < steps {
-                inner_step(&mut params, &best_gradient, &ranges, &rates);
+                inner_step(&mut params, &gradient, &ranges, &rates);
             }
         }
+        read_well(signal)?;
         Ok(Adapted { modulation: taken(&best, &ranges), mse })
     }
 }
@@ -283,71 +305,94 @@ pub fn initial_base<S: Source + Sync>(
         check_shape(index, signal, network)?;
     }
     let mut params = initial.into_params();
-    params[network.layout().output_bias].copy_from_slice(&mean_values(signals, network.channels));
-    let rates = initial_rates(signals, network, &params, config.inner_steps)?;
-    Base::new(Network::new(network.clone(), params)?, rates)
+    params[network.layout().output_bias].copy_from_slice(&mean_values(signals, network.channels)?);
+    let rates = initial_rates(signals, network, &params, config.inner_steps);
+    Base::new(Network::new(network.clone(), params)?, rates, config.inner_steps)
 }
 
-/// Learns a base from signals of one shape. The result depends on the arguments alone, not on the number of threads.
-/// Ends early, with what there is, once `stop` is set.
+/// Learns a base from signals of one shape, beginning with [`initial_base`]. The result depends on the arguments alone, not on the
+/// number of threads. Ends early, with what there is, once `stop` is set.
 ///
 /// # Errors
 /// [`MetaError`] for settings, shapes and signals that are refused, and when it diverges.
 pub fn meta_train<S: Source + Sync>(
     signals: &[S],
-    network: &NetworkConfig,
+    initial: &Base,
     config: &MetaConfig,
     stop: &AtomicBool,
     on_step: &mut dyn FnMut(&MetaEvent),
 ) -> Result<Base, MetaError> {
-    let Base { network: initial, mut rates } = initial_base(signals, network, config)?;
-    let mut params = initial.into_params();
+    config.validate()?;
+    let network = initial.network.config();
+    if signals.is_empty() {
+        return Err(MetaError::NoSignals);
+    }
+    for (index, signal) in signals.iter().enumerate() {
+        check_shape(index, signal, network)?;
+    }
+    let (mut params, mut rates) = (initial.network.params().to_vec(), initial.rates.clone());
     let mut log_rates: Vec<f32> = rates.iter().map(|rate| rate.ln()).collect();
     let mut outer = Outer::new(network, log_rates.len());
     let mut order = Order::new(signals.len(), config.seed);
+    let mut bad_steps = 0;
     for step in 0..config.steps {
         if stop.load(Ordering::Relaxed) {
             break;
         }
         let tasks: Vec<usize> = (0..config.batch).map(|_| order.next()).collect();
-        let found: Vec<Found> = tasks
-            .par_iter()
-            .map(|&i| meta_gradient(&signals[i], network, &params, &rates, config.inner_steps))
-            .collect();
-        let n = found.len() as f64;
-        let mean = |of: fn(&Found) -> f64| found.iter().map(of).sum::<f64>() / n;
-        let event = MetaEvent {
-            step: step + 1,
-            mse_before: mean(|f| f.mse_before),
-            mse: mean(|f| f.mse),
-            progress: f64::from(step + 1) / f64::from(config.steps),
-        };
-        if !event.mse.is_finite() {
-            return Err(MetaError::Diverged(step));
+        let mut mean = Found::zero(params.len(), rates.len());
+        // Some at a time, for each brings a gradient of all weights; summed in their order.
+        for tasks in tasks.chunks(GRADIENTS) {
+            let found: Vec<Found> = tasks
+                .par_iter()
+                .map(|&i| meta_gradient(&signals[i], network, &params, &rates, initial.inner_steps))
+                .collect();
+            for one in &found {
+                mean.add(one, 1.0 / config.batch as f32);
+            }
         }
-        let gradient = mean_of(&found, |f| &f.gradient);
-        let mut of_rates = mean_of(&found, |f| &f.of_rates);
-        // ∂L/∂ln α = α ∂L/∂α.
-        for (g, rate) in of_rates.iter_mut().zip(&rates) {
-            *g *= rate;
+        for &i in &tasks {
+            read_well(&signals[i])?;
         }
         let progress = f64::from(step) / f64::from(config.steps);
-        let share = config.final_rate
-            + (1.0 - config.final_rate) * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
-        outer.step(
-            config.rate * share,
-            config.rate_of_rates * share,
-            &gradient,
-            &mut params,
-            &of_rates,
-            &mut log_rates,
-        );
-        for (rate, log) in rates.iter_mut().zip(&log_rates) {
-            *rate = log.exp();
+        if mean.is_finite() {
+            bad_steps = 0;
+            // ∂L/∂ln α = α ∂L/∂α.
+            for (g, rate) in mean.of_rates.iter_mut().zip(&rates) {
+                *g *= rate;
+            }
+            let share = config.final_rate
+                + (1.0 - config.final_rate) * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
+            outer.step(
+                config.rate * share,
+                config.rate_of_rates * share,
+                &mean.gradient,
+                &mut params,
+                &mean.of_rates,
+                &mut log_rates,
+            );
+            for (rate, log) in rates.iter_mut().zip(&log_rates) {
+                *rate = log.exp();
+            }
+        } else {
+            bad_steps += 1;
+            if bad_steps == MAX_BAD_STEPS {
+                return Err(MetaError::Diverged(step + 1));
+            }
         }
-        on_step(&event);
+        on_step(&MetaEvent {
+            step: step + 1,
+            mse_before: mean.mse_before,
+            mse: mean.mse,
+            progress: f64::from(step + 1) / f64::from(config.steps),
+        });
     }
-    Base::new(Network::new(network.clone(), params)?, rates)
+    Base::new(Network::new(network.clone(), params)?, rates, initial.inner_steps)
+}
+
+/// An error if a signal could not be read meanwhile.
+fn read_well(signal: &dyn Source) -> Result<(), MetaError> {
+    signal.failure().map_or(Ok(()), |reason| Err(MetaError::Read(reason)))
 }
 
 impl MetaConfig {
@@ -379,15 +424,15 @@ impl MetaConfig {
 }
 
 /// The mean of each channel over all signals, on the network's scale.
-fn mean_values<S: Source>(signals: &[S], channels: usize) -> Vec<f32> {
+fn mean_values<S: Source>(signals: &[S], channels: usize) -> Result<Vec<f32>, MetaError> {
     let mut sums = vec![0.0; channels];
     for signal in signals {
-        let means = channel_means(signal).unwrap_or_default();
+        let means = channel_means(signal).map_err(|error| MetaError::Read(error.to_string()))?;
         for (sum, mean) in sums.iter_mut().zip(means) {
             *sum += f64::from(mean);
         }
     }
-    sums.iter().map(|sum| (sum / signals.len() as f64) as f32).collect()
+    Ok(sums.iter().map(|sum| (sum / signals.len() as f64) as f32).collect())
 }
 
 fn check_shape(index: usize, signal: &dyn Source, network: &NetworkConfig) -> Result<(), MetaError> {
@@ -436,7 +481,7 @@ fn initial_rates<S: Source + Sync>(
     network: &NetworkConfig,
     params: &[f32],
     inner_steps: u32,
-) -> Result<Vec<f32>, MetaError> {
+) -> Vec<f32> {
     let omega_0 = network.omega_0;
     let rates_of = |a: f32| -> Vec<f32> {
         let own = network.tensors().into_iter().filter_map(|tensor| {
@@ -450,24 +495,32 @@ fn initial_rates<S: Source + Sync>(
         });
         own.collect()
     };
-    let network = Network::new(network.clone(), params.to_vec())?;
-    let mut best: Option<(f64, Vec<f32>)> = None;
-    for power in RATE_POWERS {
-        let base = Base::new(network.clone(), rates_of(10f32.powi(power)))?;
-        let losses: Vec<f64> = signals
-            .par_iter()
-            .take(RATE_SIGNALS)
-            .map(|signal| {
-                let adapted = base.adapt(signal, inner_steps);
-                adapted.map_or(f64::INFINITY, |adapted| *adapted.mse.last().unwrap_or(&f64::INFINITY))
-            })
-            .collect();
-        let loss = losses.iter().sum::<f64>();
-        if best.as_ref().is_none_or(|(least, _)| loss < *least) {
-            best = Some((loss, base.rates));
-        }
+    // Evenly among the signals: neighbours may be tiles of one picture's sky.
+    let chosen: Vec<&S> = signals.iter().step_by(signals.len().div_ceil(RATE_SIGNALS)).collect();
+    let loss = |rates: &[f32]| -> f64 {
+        chosen.par_iter().map(|signal| plain_loss(*signal, network, params, rates, inner_steps)).sum()
+    };
+    let tried = RATE_POWERS.map(|power| rates_of(10f32.powi(power)));
+    let tried = tried.map(|rates| (loss(&rates), rates)).filter(|(loss, _)| loss.is_finite());
+    tried.min_by(|a, b| a.0.total_cmp(&b.0)).map_or_else(|| rates_of(1.0), |(_, rates)| rates)
+}
+
+/// The loss after so many inner steps.
+fn plain_loss(
+    signal: &dyn Source,
+    network: &NetworkConfig,
+    params: &[f32],
+    rates: &[f32],
+    inner_steps: u32,
+) -> f64 {
+    let ranges = modulation_ranges(network);
+    let mut engine = GradientEngine::new(network, signal, IsaLevel::detect());
+    let (mut params, mut gradient) = (params.to_vec(), vec![0.0; params.len()]);
+    for _ in 0..inner_steps {
+        engine.loss_and_gradient(&params, Batch::Full, &mut gradient);
+        inner_step(&mut params, &gradient, &ranges, rates);
     }
-    Ok(best.map_or_else(|| rates_of(1.0), |(_, rates)| rates))
+    engine.loss_and_gradient(&params, Batch::Full, &mut gradient).mse
 }
 
 /// A signal's part of an outer gradient.
@@ -478,6 +531,25 @@ struct Found {
     gradient: Vec<f32>,
     /// With respect to α.
     of_rates: Vec<f32>,
+}
+
+impl Found {
+    fn zero(n_params: usize, n_rates: usize) -> Self {
+        Self { mse_before: 0.0, mse: 0.0, gradient: vec![0.0; n_params], of_rates: vec![0.0; n_rates] }
+    }
+
+    fn add(&mut self, other: &Self, share: f32) {
+        self.mse_before += f64::from(share) * other.mse_before;
+        self.mse += f64::from(share) * other.mse;
+        let sums = self.gradient.iter_mut().chain(&mut self.of_rates);
+        for (sum, value) in sums.zip(other.gradient.iter().chain(&other.of_rates)) {
+            *sum += share * value;
+        }
+    }
+
+    fn is_finite(&self) -> bool {
+        self.mse.is_finite() && self.gradient.iter().chain(&self.of_rates).all(|value| value.is_finite())
+    }
 }
 
 /// `L(θ, φ_K)` and its gradient with respect to θ, `φ_0` and α.
@@ -497,9 +569,12 @@ fn meta_gradient(
     let mut gradient = vec![0.0; params.len()];
     // φ_k and g_k of each step.
     let mut path: Vec<(Vec<f32>, Vec<f32>)> = Vec::new();
-    let mut losses = Vec::new();
-    for _ in 0..inner_steps {
-        losses.push(engine.loss_and_gradient(&here, Batch::Full, &mut gradient).mse);
+    let mut mse_before = 0.0;
+    for step in 0..inner_steps {
+        let loss = engine.loss_and_gradient(&here, Batch::Full, &mut gradient);
+        if step == 0 {
+            mse_before = loss.mse;
+        }
         path.push((taken(&here, &ranges), taken(&gradient, &ranges)));
         inner_step(&mut here, &gradient, &ranges, rates);
     }
@@ -527,22 +602,7 @@ fn meta_gradient(
             *of_rate -= products.by_ref().take(range.len()).sum::<f32>();
         }
     }
-    Found { mse_before: losses[0], mse, gradient, of_rates }
-}
-
-/// The mean, summed in order.
-fn mean_of(found: &[Found], of: fn(&Found) -> &Vec<f32>) -> Vec<f32> {
-    let mut sum = vec![0.0f32; of(&found[0]).len()];
-    for one in found {
-        for (total, value) in sum.iter_mut().zip(of(one)) {
-            *total += value;
-        }
-    }
-    let share = 1.0 / found.len() as f32;
-    for value in &mut sum {
-        *value *= share;
-    }
-    sum
+    Found { mse_before, mse, gradient, of_rates }
 }
 
 /// Adam on the shared weights and on the logarithms of inner rates.
@@ -657,6 +717,11 @@ mod tests {
             .unwrap()
     }
 
+    fn learned(signals: &[Signal], network: &NetworkConfig, config: &MetaConfig) -> Result<Base, MetaError> {
+        let initial = initial_base(signals, network, config)?;
+        meta_train(signals, &initial, config, &AtomicBool::new(false), &mut |_| {})
+    }
+
     /// `L(θ, φ_K)` by its definition.
     fn outer_loss(
         network: &NetworkConfig,
@@ -692,7 +757,7 @@ mod tests {
             let network = network(modulator);
             let params = Network::init(network.clone(), 3, 0.1).unwrap().into_params();
             let signal = signal(1);
-            let rates = initial_rates(std::slice::from_ref(&signal), &network, &params, 3).unwrap();
+            let rates = initial_rates(std::slice::from_ref(&signal), &network, &params, 3);
             let found = meta_gradient(&signal, &network, &params, &rates, 3);
             assert!((found.mse - outer_loss(&network, &params, &rates, &signal, 3)).abs() < 1e-9);
             let whole = found.gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
@@ -744,7 +809,8 @@ mod tests {
             let config = MetaConfig { steps, batch: 4, ..MetaConfig::default() };
             let mut n_events = 0;
             let stop = AtomicBool::new(false);
-            let base = meta_train(&signals, &network, &config, &stop, &mut |event| {
+            let initial = initial_base(&signals, &network, &config).unwrap();
+            let base = meta_train(&signals, &initial, &config, &stop, &mut |event| {
                 n_events += 1;
                 assert_eq!(event.step, n_events);
             });
@@ -776,8 +842,7 @@ mod tests {
         let config = MetaConfig { steps: 4, batch: 5, ..MetaConfig::default() };
         let on = |n| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
-            pool.install(|| meta_train(&signals, &network, &config, &AtomicBool::new(false), &mut |_| {}))
-                .unwrap()
+            pool.install(|| learned(&signals, &network, &config)).unwrap()
         };
         assert_eq!(on(1), on(3));
     }
@@ -786,9 +851,7 @@ mod tests {
     fn mistakes_are_told() {
         let network = network(Modulator::Linear);
         let run = |signals: &[Signal], config: MetaConfig| {
-            meta_train(signals, &network, &config, &AtomicBool::new(false), &mut |_| {})
-                .unwrap_err()
-                .to_string()
+            learned(signals, &network, &config).unwrap_err().to_string()
         };
         let good = MetaConfig { steps: 1, batch: 1, ..MetaConfig::default() };
         let cases = [
@@ -808,8 +871,16 @@ mod tests {
         );
         let said = run(&[signal(0), other.unwrap()], good);
         assert!(said.contains("signal 1 is [8, 11]"), "{said}");
-        let base = meta_train(&[signal(0)], &network, &good, &AtomicBool::new(false), &mut |_| {}).unwrap();
+        let base = learned(&[signal(0)], &network, &good).unwrap();
         assert!(base.with(&[0.0]).unwrap_err().to_string().contains("has 1 values"));
-        assert!(Base::new(base.network().clone(), vec![0.0; base.rates().len()]).is_err());
+        let n_rates = base.rates().len();
+        for (rates, steps, says) in [
+            (vec![0.0; n_rates], 3, "an inner rate is 0"),
+            (vec![1.0; n_rates - 1], 3, "inner rates"),
+            (vec![1.0; n_rates], 0, "inner steps is 0"),
+        ] {
+            let said = Base::new(base.network().clone(), rates, steps).unwrap_err().to_string();
+            assert!(said.contains(says), "{said}");
+        }
     }
 }

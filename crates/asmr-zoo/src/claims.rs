@@ -111,22 +111,24 @@ fn largest_saving() -> Claim {
     }
 }
 
-/// Each contestant's last length, with its rows.
-fn summaries<'a>(section: &'a Section, series: &str) -> Vec<Summary<'a>> {
+/// Each contestant of a series, after its last length; none unless all of them were measured, on the same signals.
+fn summaries<'a>(section: &'a Section, series: &str) -> Option<Vec<Summary<'a>>> {
     let is_of = |name: &str, of: Option<&String>| of.map_or(name, String::as_str) == series;
     let contestants = section.experiment.contestants.iter();
-    contestants
+    let all: Option<Vec<Summary<'_>>> = contestants
         .filter(|contestant| is_of(&contestant.name, contestant.series.as_ref()))
-        .filter_map(|contestant| {
+        .map(|contestant| {
             let stop = *lengths(&section.experiment, contestant).last()?;
             Summary::of(&section.records, &contestant.name, &length(stop))
         })
-        .collect()
+        .collect();
+    let n_signals = section.experiment.all_signals().len();
+    all.filter(|all| !all.is_empty() && all.iter().all(|summary| summary.signals().len() == n_signals))
 }
 
 /// The largest value of a column over the contestants of a series as a multiple of the first's.
 fn growth(section: &Section, series: &str, column: &str, inverse: bool) -> Option<(f64, usize)> {
-    let all = summaries(section, series);
+    let all = summaries(section, series)?;
     let values: Vec<f64> = all.iter().filter_map(|summary| summary.mean(column)).collect();
     let values: Vec<f64> = values.into_iter().map(|v| if inverse { 1.0 / v } else { v }).collect();
     let first = *values.first()?;
@@ -135,7 +137,10 @@ fn growth(section: &Section, series: &str, column: &str, inverse: bool) -> Optio
 
 fn by_depth(section: &Section, column: &str, inverse: bool) -> Option<(String, Verdict)> {
     let (asmr, n) = growth(section, "ASMR", column, inverse)?;
-    let (siren, _) = growth(section, "SIREN", column, inverse)?;
+    let (siren, n_siren) = growth(section, "SIREN", column, inverse)?;
+    if n != n_siren {
+        return None;
+    }
     let verdict = if asmr <= NEARLY_CONSTANT {
         Verdict::Holds
     } else if asmr < siren {
@@ -158,7 +163,7 @@ fn time_by_depth(section: &Section) -> Option<(String, Verdict)> {
 }
 
 fn quality_by_depth(section: &Section) -> Option<(String, Verdict)> {
-    let all = summaries(section, "ASMR");
+    let all = summaries(section, "ASMR")?;
     let quality: Vec<f64> = all.iter().filter_map(|summary| summary.mean("psnr_db")).collect();
     let (first, last) = (*quality.first()?, *quality.last()?);
     let rises = quality.windows(2).all(|pair| pair[1] >= pair[0]);
@@ -172,7 +177,7 @@ fn quality_by_depth(section: &Section) -> Option<(String, Verdict)> {
 }
 
 fn pair(section: &Section) -> Option<(Summary<'_>, Summary<'_>)> {
-    let last = |series: &str| summaries(section, series).pop();
+    let last = |series: &str| summaries(section, series)?.pop();
     Some((last("ASMR")?, last("SIREN")?))
 }
 
@@ -221,5 +226,5 @@ pub fn write(claims: &[Claim], path: &Path, root: &Path) -> Outcome<()> {
     for Claim { claim, figure, verdict, command } in claims {
         let _ = writeln!(text, "{claim}\t{figure}\t{}\t{command}", verdict.words());
     }
-    std::fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
+    crate::table::write_whole(path, &text)
 }

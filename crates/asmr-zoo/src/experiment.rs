@@ -248,6 +248,20 @@ impl Experiment {
     pub fn parse(text: &str) -> Outcome<Self> {
         let experiment: Self = toml::from_str(text).map_err(|error| error.to_string())?;
         experiment.validate()?;
+        let signals: Vec<String> = experiment.all_signals().iter().map(SignalSpec::name).collect();
+        let contestants: Vec<String> = experiment.contestants.iter().map(|c| c.name.clone()).collect();
+        let named = [
+            (&experiment.quick.signals, "signal", signals),
+            (&experiment.quick.contestants, "contestant", contestants),
+        ];
+        for (names, what, known) in named {
+            if let Some(name) = names.iter().flatten().find(|name| !known.contains(name)) {
+                return Err(format!(
+                    "a quick run names the {what} {name}, and there is none; there are {}",
+                    known.join(", ")
+                ));
+            }
+        }
         experiment.quick().validate().map_err(|problem| format!("in a quick run {problem}"))?;
         Ok(experiment)
     }
@@ -289,34 +303,47 @@ impl Experiment {
             let mut seen = HashSet::new();
             match names.iter().find(|name| !seen.insert(name.as_str())) {
                 _ if names.is_empty() => Err(format!("there is no {what}; at least one is needed")),
-                Some(twice) => Err(format!("two {what}s are called {twice}; each needs a name of its own")),
+                Some(twice) => Err(format!("two {what}s are {twice}; each is to be there once")),
                 None => Ok(()),
             }
         };
-        distinct("signal", &self.all_signals().iter().map(SignalSpec::name).collect::<Vec<_>>())?;
+        let names: Vec<String> = self.all_signals().iter().map(SignalSpec::name).collect();
+        distinct("signal", &names)?;
         distinct("contestant", &self.contestants.iter().map(|c| c.name.clone()).collect::<Vec<_>>())?;
+        let names = names.iter().chain(self.contestants.iter().map(|contestant| &contestant.name));
         if let Some(name) =
-            self.all_signals().iter().map(SignalSpec::name).find(|name| name.contains(['\t', '\n']))
+            names.into_iter().find(|name| name.starts_with('#') || name.contains(['\t', '\n']))
         {
             return Err(format!("{name:?} cannot be a name: it would break the table of results"));
         }
-        if self.seeds.is_empty() {
-            return Err("there is no seed; at least one is needed".to_owned());
-        }
+        distinct("seed", &self.seeds.iter().map(u64::to_string).collect::<Vec<_>>())?;
         for contestant in &self.contestants {
             let name = &contestant.name;
-            if name.contains(['\t', '\n']) {
-                return Err(format!("{name:?} cannot be a name: it would break the table of results"));
-            }
             let factors = contestant.rate_factors.as_ref().unwrap_or(&self.rate_factors);
             if factors.is_empty() || factors.iter().any(|factor| !(factor.is_finite() && *factor > 0.0)) {
                 return Err(format!(
                     "rate_factors of {name} are {factors:?}; numbers above 0 are accepted, at least one"
                 ));
             }
-            let n_steps = contestant.steps.as_ref().unwrap_or(&self.steps).len();
-            if n_steps + self.seconds.len() == 0 {
+            distinct("rate factor", &factors.iter().map(f64::to_string).collect::<Vec<_>>())?;
+            let steps = contestant.steps.as_ref().unwrap_or(&self.steps);
+            if steps.len() + self.seconds.len() == 0 {
                 return Err(format!("{name} has neither steps nor seconds; give at least one of them"));
+            }
+            if steps.contains(&0) {
+                return Err(format!("steps of {name} are {steps:?}; whole numbers above 0 are accepted"));
+            }
+            let lengths =
+                steps.iter().map(u32::to_string).chain(self.seconds.iter().map(|s| format!("{s} s")));
+            distinct("length", &lengths.collect::<Vec<_>>())?;
+            if let MethodSpec::Asmr(settings) = &contestant.method
+                && settings.by_time
+                && (*settings != AsmrSettings { by_time: true, ..AsmrSettings::default() }
+                    || !steps.is_empty())
+            {
+                return Err(format!(
+                    "{name} is by_time: its settings follow from seconds, and it takes no others and no steps"
+                ));
             }
         }
         if self.seconds.iter().any(|&s| !(s > 0.0 && s < 1e9)) {

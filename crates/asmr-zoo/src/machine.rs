@@ -38,14 +38,17 @@ pub fn n_cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// The commit that is checked out, and whether tracked files differ from it.
+/// The commit that is checked out, and whether sources differ from it.
 #[must_use]
 pub fn commit(root: &Path) -> String {
     let git = |arguments: &[&str]| {
         let output = Command::new("git").args(arguments).current_dir(root).output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
-    let changed = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|s| !s.is_empty());
+    // What programs and experiments are made of; a text or results that are being written change nothing measured.
+    let sources = ["crates", "experiments", "Cargo.toml", "Cargo.lock"];
+    let status = [&["status", "--porcelain", "--untracked-files=no", "--"], &sources[..]].concat();
+    let changed = git(&status).is_some_and(|s| !s.is_empty());
     let hash = git(&["rev-parse", "--short", "HEAD"]).unwrap_or_else(|| "unknown".to_owned());
     if changed { format!("{hash} with changes") } else { hash }
 }

@@ -18,8 +18,10 @@ use serde::Deserialize;
 use crate::Outcome;
 use crate::experiment::{PlotSpec, SignalSpec};
 use crate::machine;
+use crate::page::escaped;
 use crate::plot::Curve;
 use crate::report::{Part, drawn, table};
+use crate::table::write_whole;
 
 /// The most tiles of a picture that are measured, evenly among them.
 const MAX_TILES: usize = 96;
@@ -106,6 +108,11 @@ impl MetaExperiment {
         if let Some(both) = spec.unseen.iter().find(|file| spec.learned_from.contains(file)) {
             return Err(format!("{both} is learned from and said to be unseen"));
         }
+        for plot in &spec.plots {
+            if let Some(column) = [&plot.x, &plot.y].into_iter().find(|c| !COLUMNS.contains(&c.as_str())) {
+                return Err(format!("there is no column {column} to plot; there are {}", COLUMNS.join(", ")));
+            }
+        }
         let has_steps =
             !spec.updates.is_empty() && !spec.quick.updates.is_empty() && !spec.measured_steps.is_empty();
         if !has_steps || [&spec.updates, &spec.quick.updates].iter().any(|updates| updates.contains(&0)) {
@@ -130,49 +137,53 @@ impl MetaExperiment {
         Ok(plan(&request).map_err(|error| error.to_string())?.into_config(&request))
     }
 
-    /// Learns and measures; gives a row for each start, picture and number of steps.
+    /// What rows depend on, as a number.
+    fn fingerprint(&self) -> String {
+        format!("{:08x}", crc32fast::hash(format!("{self:?}").as_bytes()))
+    }
+
+    /// Learns and measures, unless `path` has the rows already, and writes them there after each base.
     ///
     /// # Errors
-    /// A sentence when a picture is missing or unlike the others, or learning fails.
+    /// A sentence when a picture is missing or unlike the others, learning fails, or rows cannot be written.
     pub fn run(
         &self,
+        path: &Path,
         root: &Path,
         folders: &[PathBuf],
+        command: &str,
         on_line: &mut dyn FnMut(&str),
-    ) -> Outcome<Vec<Vec<String>>> {
-        let cut = |file: &String| -> Outcome<Vec<Signal>> {
-            let spec = SignalSpec { file: file.clone(), ..SignalSpec::default() };
-            let all = tiles(&spec.open(folders)?, self.tile).map_err(|error| error.to_string())?;
-            if all.is_empty() { Err(format!("{file} is smaller than a tile")) } else { Ok(all) }
-        };
-        let learned_from: Vec<Signal> =
-            self.learned_from.iter().map(cut).collect::<Outcome<Vec<_>>>()?.into_iter().flatten().collect();
-        let unseen = self.unseen.iter().map(|file| Ok((file, cut(file)?))).collect::<Outcome<Vec<_>>>()?;
-        let network = self.network(learned_from[0].info())?;
+    ) -> Outcome<Measured> {
+        let mut measured = Measured::read(path).filter(|m| m.settings == self.fingerprint());
+        let n_pictures = self.unseen.len();
+        // In this order: bases, each with its steps, then steps from untrained weights and of all weights.
+        let n_starts = self.updates.len() * self.measured_steps.len()
+            + self.measured_steps.len()
+            + self.measured_steps.iter().filter(|steps| **steps > 0).count();
+        if let Some(measured) = measured.take_if(|m| m.rows.len() == n_starts * n_pictures) {
+            return Ok(measured);
+        }
+        let tiles = Tiles::open(self, folders)?;
+        let network = self.network(tiles.learned_from[0].info())?;
         on_line(&format!(
             "{} tiles; {} of {} weights are a tile's own",
-            learned_from.len(),
+            tiles.learned_from.len(),
             n_modulations(&network),
             network.n_params()
         ));
+        let mut measured =
+            Measured { settings: self.fingerprint(), machine: machine::describe(), rows: Vec::new() };
         let commit = machine::commit(root);
-        let mut rows = Vec::new();
-        let mut push = |start: &str,
-                        updates: u32,
-                        steps: u32,
-                        learning_s: f64,
-                        fitted: &dyn Fn(&Signal) -> Outcome<Network>| {
-            for (file, tiles) in &unseen {
-                let chosen: Vec<&Signal> = tiles.iter().step_by(tiles.len().div_ceil(MAX_TILES)).collect();
+        let mut push = |start: &str, updates: u32, steps: u32, learning_s: f64, fitted: &Fitting<'_>| {
+            for (name, chosen) in &tiles.unseen {
                 let begun = Instant::now();
-                let networks = chosen.iter().map(|tile| fitted(tile)).collect::<Outcome<Vec<_>>>()?;
+                let networks = chosen.iter().map(fitted).collect::<Outcome<Vec<_>>>()?;
                 let ms = 1e3 * begun.elapsed().as_secs_f64() / chosen.len() as f64;
-                let quality = networks.iter().zip(&chosen).map(|(network, tile)| decoded_db(network, tile));
+                let quality = networks.iter().zip(chosen).map(|(network, tile)| decoded_db(network, tile));
                 let quality = quality.collect::<Outcome<Vec<f64>>>()?;
-                let name = Path::new(file).file_stem().unwrap_or_default().to_string_lossy().into_owned();
                 let row = [
                     start.to_owned(),
-                    name,
+                    name.clone(),
                     chosen.len().to_string(),
                     updates.to_string(),
                     steps.to_string(),
@@ -183,9 +194,9 @@ impl MetaExperiment {
                     commit.clone(),
                 ];
                 on_line(&row.join("\t"));
-                rows.push(row.to_vec());
+                measured.rows.push(row.to_vec());
             }
-            Outcome::Ok(())
+            measured.write(path, &self.title, command)
         };
         let config = |updates| MetaConfig {
             seed: self.seed,
@@ -199,18 +210,18 @@ impl MetaExperiment {
             let adapted = base.adapt(tile, steps).map_err(|error| error.to_string())?;
             base.with(&adapted.modulation).map_err(|error| error.to_string())
         };
+        let untrained =
+            initial_base(&tiles.learned_from, &network, &config(1)).map_err(|error| error.to_string())?;
         for &updates in &self.updates {
             let begun = Instant::now();
-            let base =
-                meta_train(&learned_from, &network, &config(updates), &AtomicBool::new(false), &mut |_| {})
-                    .map_err(|error| error.to_string())?;
+            let never = AtomicBool::new(false);
+            let base = meta_train(&tiles.learned_from, &untrained, &config(updates), &never, &mut |_| {})
+                .map_err(|error| error.to_string())?;
             let learning_s = begun.elapsed().as_secs_f64();
             for &steps in &self.measured_steps {
                 push(LEARNED, updates, steps, learning_s, &|tile| adapted(&base, tile, steps))?;
             }
         }
-        let untrained =
-            initial_base(&learned_from, &network, &config(1)).map_err(|error| error.to_string())?;
         for &steps in &self.measured_steps {
             push(UNTRAINED, 0, steps, 0.0, &|tile| adapted(&untrained, tile, steps))?;
         }
@@ -224,18 +235,100 @@ impl MetaExperiment {
                 Ok(fitted.map_err(|error| error.to_string())?.network)
             })?;
         }
-        Ok(rows)
+        Ok(measured)
+    }
+}
+
+/// From a tile to its network.
+type Fitting<'a> = dyn Fn(&Signal) -> Outcome<Network> + 'a;
+
+/// Tiles of one shape.
+struct Tiles {
+    learned_from: Vec<Signal>,
+    /// By the picture's name.
+    unseen: Vec<(String, Vec<Signal>)>,
+}
+
+impl Tiles {
+    fn open(spec: &MetaExperiment, folders: &[PathBuf]) -> Outcome<Self> {
+        let cut = |file: &String| -> Outcome<Vec<Signal>> {
+            let signal = SignalSpec { file: file.clone(), ..SignalSpec::default() };
+            let all = tiles(&signal.open(folders)?, spec.tile).map_err(|error| error.to_string())?;
+            if all.is_empty() { Err(format!("{file} is smaller than a tile")) } else { Ok(all) }
+        };
+        let learned: Vec<Vec<Signal>> = spec.learned_from.iter().map(cut).collect::<Outcome<_>>()?;
+        let unseen: Vec<Vec<Signal>> = spec.unseen.iter().map(cut).collect::<Outcome<_>>()?;
+        let info = learned[0][0].info().clone();
+        let files = spec.learned_from.iter().chain(&spec.unseen);
+        for (file, tiles) in files.zip(learned.iter().chain(&unseen)) {
+            let other = tiles[0].info();
+            if (other.channels, other.sample_type) != (info.channels, info.sample_type) {
+                return Err(format!("{file} has other channels or values than {}", spec.learned_from[0]));
+            }
+        }
+        let name =
+            |file: &String| Path::new(file).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let chosen = |tiles: Vec<Signal>| {
+            let step = tiles.len().div_ceil(MAX_TILES);
+            tiles.into_iter().step_by(step).collect()
+        };
+        Ok(Self {
+            learned_from: learned.into_iter().flatten().collect(),
+            unseen: spec.unseen.iter().map(name).zip(unseen.into_iter().map(chosen)).collect(),
+        })
+    }
+}
+
+/// What was measured, and where.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measured {
+    settings: String,
+    machine: String,
+    /// A row for each start, picture and number of steps.
+    pub rows: Vec<Vec<String>>,
+}
+
+impl Measured {
+    /// Reads a file; none where there is no whole one.
+    #[must_use]
+    pub fn read(path: &Path) -> Option<Self> {
+        let text = std::fs::read_to_string(path).ok()?;
+        let mut heads = text.lines().filter_map(|line| line.strip_prefix("# ")).skip(1);
+        let machine = heads.next()?.to_owned();
+        let settings = heads.next()?.strip_prefix("settings ")?.to_owned();
+        let mut lines = text.lines().filter(|line| !line.starts_with('#'));
+        if !lines.next()?.split('\t').eq(COLUMNS) {
+            return None;
+        }
+        let rows: Vec<Vec<String>> =
+            lines.map(|line| line.split('\t').map(str::to_owned).collect()).collect();
+        rows.iter().all(|row| row.len() == COLUMNS.len()).then_some(Self { settings, machine, rows })
+    }
+
+    fn write(&self, path: &Path, title: &str, command: &str) -> Outcome<()> {
+        let lines = self.rows.iter().map(|row| row.join("\t") + "\n").collect::<String>();
+        let Self { settings, machine, .. } = self;
+        let heads = COLUMNS.join("\t");
+        write_whole(
+            path,
+            &format!("# {title}; made by `{command}`\n# {machine}\n# settings {settings}\n{heads}\n{lines}"),
+        )
     }
 }
 
 /// What was measured as a part of the page; a curve for each start, means over pictures.
 #[must_use]
-pub fn part(name: &str, spec: &MetaExperiment, rows: &[Vec<String>]) -> Part {
-    let heads = COLUMNS.map(str::to_owned);
-    let tables = if rows.is_empty() {
-        "<p>Nothing was measured.</p>\n".to_owned()
-    } else {
-        format!("<p>{}.</p>\n{}", machine::describe(), table(&heads, rows.iter().cloned()))
+pub fn part(name: &str, spec: &MetaExperiment, measured: Option<&Measured>, problem: Option<&str>) -> Part {
+    let rows = measured.map_or(&[][..], |measured| &measured.rows);
+    let left_out = problem.map_or_else(String::new, |problem| {
+        format!("<p><strong>Left out:</strong> {}</p>\n", escaped(problem))
+    });
+    let tables = match measured {
+        None => left_out + "<p>Nothing was measured.</p>\n",
+        Some(Measured { machine, .. }) => {
+            let heads = COLUMNS.map(str::to_owned);
+            left_out + &format!("<p>{}.</p>\n{}", escaped(machine), table(&heads, rows.iter().cloned()))
+        }
     };
     let column = |name: &str| COLUMNS.iter().position(|known| *known == name);
     let plot = |spec: &PlotSpec| {
@@ -267,29 +360,6 @@ pub fn part(name: &str, spec: &MetaExperiment, rows: &[Vec<String>]) -> Part {
         tables,
         plots: spec.plots.iter().filter_map(plot).collect(),
     }
-}
-
-/// Writes rows as a file of results.
-///
-/// # Errors
-/// When that fails.
-pub fn write(path: &Path, title: &str, command: &str, rows: &[Vec<String>]) -> Outcome<()> {
-    let lines = rows.iter().map(|row| row.join("\t") + "\n").collect::<String>();
-    let text =
-        format!("# {title}; made by `{command}`\n# {}\n{}\n{lines}", machine::describe(), COLUMNS.join("\t"));
-    let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)
-        .and_then(|()| std::fs::write(path, text))
-        .map_err(|error| format!("cannot write {}: {error}", path.display()))
-}
-
-/// Reads what [`write()`] wrote; nothing where there is no such file.
-#[must_use]
-pub fn read(path: &Path) -> Vec<Vec<String>> {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let lines = text.lines().filter(|line| !line.starts_with('#')).skip(1);
-    let rows = lines.map(|line| line.split('\t').map(str::to_owned).collect());
-    rows.filter(|row: &Vec<String>| row.len() == COLUMNS.len()).collect()
 }
 
 /// PSNR of the decoded values.

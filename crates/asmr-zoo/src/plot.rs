@@ -168,18 +168,24 @@ impl Plot {
             let colour = COLOURS[i % COLOURS.len()];
             let places: Vec<(f64, f64)> = curve.points.iter().copied().filter(inside).map(place).collect();
             let path: Vec<String> = places.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+            // Past the last colour they come again, in dashes and with hollow points.
+            let (dashes, fill) =
+                if i < COLOURS.len() { ("", colour) } else { (" stroke-dasharray=\"6 4\"", "#ffffff") };
             let _ = writeln!(
                 out,
-                "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>",
+                "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"{dashes}/>",
                 path.join(" ")
             );
             for (x, y) in places {
-                let _ = writeln!(out, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\" fill=\"{colour}\"/>");
+                let _ = writeln!(
+                    out,
+                    "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\" fill=\"{fill}\" stroke=\"{colour}\"/>"
+                );
             }
             let y = top + 14.0 + 22.0 * i as f64;
             let _ = writeln!(
                 out,
-                "<line x1=\"{:.1}\" y1=\"{y:.1}\" x2=\"{:.1}\" y2=\"{y:.1}\" stroke=\"{colour}\" stroke-width=\"3\"/>\
+                "<line x1=\"{:.1}\" y1=\"{y:.1}\" x2=\"{:.1}\" y2=\"{y:.1}\" stroke=\"{colour}\" stroke-width=\"3\"{dashes}/>\
                  <text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
                 right + 12.0,
                 right + 34.0,

@@ -7,10 +7,10 @@ use std::path::Path;
 use crate::Outcome;
 use crate::compare::Row;
 use crate::fit::Stop;
-use crate::table::NONE;
+use crate::table::{NONE, write_whole};
 
 /// Columns of the file; the first five say which fit a row is of.
-pub const COLUMNS: [&str; 23] = [
+pub const COLUMNS: [&str; 24] = [
     "signal",
     "contestant",
     "length",
@@ -31,6 +31,7 @@ pub const COLUMNS: [&str; 23] = [
     "decode_msamples_s_2",
     "rate",
     "batch",
+    "threads",
     "commit",
     "machine",
     "problem",
@@ -51,7 +52,7 @@ pub fn length(stop: Stop) -> String {
 }
 
 impl Record {
-    /// A fit's row.
+    /// A fit's row; the fit ran on the threads of the current pool.
     #[must_use]
     pub fn new(
         key: &Key,
@@ -84,6 +85,7 @@ impl Record {
             }
             Err(_) => cells.extend(std::iter::repeat_n(NONE.to_owned(), 14)),
         }
+        cells.push(rayon::current_num_threads().to_string());
         cells.extend([commit.to_owned(), machine.to_owned()]);
         let problem = measured.as_ref().err().map_or(NONE, String::as_str);
         cells.push(problem.replace(['\t', '\n'], " "));
@@ -109,7 +111,7 @@ impl Record {
     /// A column's number, where it has one.
     #[must_use]
     pub fn number(&self, column: &str) -> Option<f64> {
-        self.text(column).parse().ok()
+        self.text(column).parse().ok().filter(|number: &f64| !number.is_nan())
     }
 }
 
@@ -118,25 +120,35 @@ impl Record {
 pub struct Records(BTreeMap<Key, Record>);
 
 impl Records {
-    /// Reads a file; one that does not exist, or has other columns, has no rows.
+    /// Reads a file; one that does not exist has no rows.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When it cannot be read, or is no such file: what was measured is not to be replaced unseen.
     pub fn read(path: &Path) -> Outcome<Self> {
         match std::fs::read_to_string(path) {
-            Ok(text) => Ok(Self::parse(&text)),
+            Ok(text) => Self::parse(&text).map_err(|problem| {
+                format!("{}: {problem}; move it away, and all is measured anew", path.display())
+            }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(format!("cannot read {}: {error}", path.display())),
         }
     }
 
-    fn parse(text: &str) -> Self {
+    fn parse(text: &str) -> Outcome<Self> {
         let mut lines = text.lines().filter(|line| !line.starts_with('#'));
-        if !lines.next().unwrap_or_default().split('\t').eq(COLUMNS) {
-            return Self::default();
+        let heads = lines.next().unwrap_or_default();
+        if !heads.split('\t').eq(COLUMNS) {
+            return Err(format!("its columns are not {}", COLUMNS.join(", ")));
         }
-        let rows = lines.map(|line| Record(line.split('\t').map(str::to_owned).collect()));
-        Self(rows.filter(|row| row.0.len() == COLUMNS.len()).map(|row| (row.key(), row)).collect())
+        let mut records = Self::default();
+        for line in lines {
+            let cells: Vec<String> = line.split('\t').map(str::to_owned).collect();
+            if cells.len() != COLUMNS.len() {
+                return Err(format!("a row has {} cells, not {}: {line}", cells.len(), COLUMNS.len()));
+            }
+            records.insert(Record(cells));
+        }
+        Ok(records)
     }
 
     /// Writes a file as a whole, with what it is about first.
@@ -144,15 +156,11 @@ impl Records {
     /// # Errors
     /// When that fails; then the file is what it was.
     pub fn write(&self, path: &Path, about: &str) -> Outcome<()> {
-        let failed = |error: std::io::Error| format!("cannot write {}: {error}", path.display());
         let mut text = format!("# {about}\n{}\n", COLUMNS.join("\t"));
         for row in self.0.values() {
             let _ = writeln!(text, "{}", row.0.join("\t"));
         }
-        let folder = path.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder).map_err(failed)?;
-        let temporary = path.with_extension("tsv.new");
-        std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, path)).map_err(failed)
+        write_whole(path, &text)
     }
 
     /// Adds a row, in place of one of the same fit.
@@ -160,9 +168,11 @@ impl Records {
         self.0.insert(row.key(), row);
     }
 
-    /// Leaves only rows for which `keep` holds.
-    pub fn retain(&mut self, keep: impl Fn(&Record) -> bool) {
+    /// Leaves only rows for which `keep` holds; gives how many went.
+    pub fn retain(&mut self, keep: impl Fn(&Record) -> bool) -> usize {
+        let before = self.0.len();
         self.0.retain(|_, row| keep(row));
+        before - self.0.len()
     }
 
     /// The row of a fit.
@@ -180,34 +190,37 @@ impl Records {
 /// Rows of one contestant after one length, at the best of its rates for each signal.
 #[derive(Clone, Debug)]
 pub struct Summary<'a> {
-    /// Its rows.
+    /// Its rows with a figure.
     pub rows: Vec<&'a Record>,
+    /// Fits at those rates that have none: they failed.
+    pub n_failed: usize,
 }
 
 impl<'a> Summary<'a> {
-    /// Of the rows of `contestant` after `length`, those of each signal's best rate: with the highest mean PSNR over
-    /// seeds. None without a row that has one.
+    /// Of the rows of `contestant` after `length`, those of each signal's best rate: at which most seeds have a PSNR, and of
+    /// such rates with the highest mean over seeds. None without a row that has one.
     #[must_use]
     pub fn of(records: &'a Records, contestant: &str, length: &str) -> Option<Self> {
         let mut by_signal: BTreeMap<&str, BTreeMap<&str, Vec<&Record>>> = BTreeMap::new();
         for row in records.iter() {
-            let is_asked = row.text("contestant") == contestant && row.text("length") == length;
-            if is_asked && row.number("psnr_db").is_some() {
-                by_signal
-                    .entry(row.text("signal"))
-                    .or_default()
-                    .entry(row.text("rate_factor"))
-                    .or_default()
-                    .push(row);
+            if row.text("contestant") == contestant && row.text("length") == length {
+                let rates = by_signal.entry(row.text("signal")).or_default();
+                rates.entry(row.text("rate_factor")).or_default().push(row);
             }
         }
-        let quality = |rows: &Vec<&Record>| mean(&numbers(rows, "psnr_db")).unwrap_or(f64::NEG_INFINITY);
-        let rows: Vec<&Record> = by_signal
-            .into_values()
-            .filter_map(|rates| rates.into_values().max_by(|a, b| quality(a).total_cmp(&quality(b))))
-            .flatten()
-            .collect();
-        (!rows.is_empty()).then_some(Self { rows })
+        let quality = |rows: &Vec<&Record>| {
+            let figures = numbers(rows, "psnr_db");
+            (figures.len(), mean(&figures).unwrap_or(f64::NEG_INFINITY))
+        };
+        let best = by_signal.into_values().filter_map(|rates| {
+            rates.into_values().max_by(|a, b| {
+                let (a, b) = (quality(a), quality(b));
+                a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
+            })
+        });
+        let (rows, failed): (Vec<_>, Vec<_>) =
+            best.flatten().partition(|row: &&Record| row.number("psnr_db").is_some());
+        (!rows.is_empty()).then_some(Self { rows, n_failed: failed.len() })
     }
 
     /// The mean of a column over seeds, then over signals.
@@ -308,6 +321,21 @@ mod tests {
     }
 
     #[test]
+    fn a_rate_at_which_fits_fail_is_not_the_best() {
+        let mut records = records();
+        // One seed of the better rate fails, and all of a third signal.
+        let mut failed = row("q", "3", 0, 0.0);
+        NONE.clone_into(&mut failed.0[6]);
+        records.insert(failed.clone());
+        "r".clone_into(&mut failed.0[0]);
+        records.insert(failed);
+        records.insert(row("s", "1", 0, f64::NAN));
+        let summary = Summary::of(&records, "a", "9 steps").expect("rows");
+        assert_eq!(summary.signals(), ["p", "q"]);
+        assert_eq!((summary.of_signal("q", "psnr_db"), summary.n_failed), (Some(20.0), 2));
+    }
+
+    #[test]
     fn files_keep_rows() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("new/x.tsv");
@@ -315,8 +343,11 @@ mod tests {
         let records = records();
         records.write(&path, "a test").expect("it is written");
         assert_eq!(Records::read(&path), Ok(records.clone()));
-        // Other columns are another file.
-        std::fs::write(&path, "signal\tpsnr_db\np\t30\n").expect("it is written");
-        assert_eq!(Records::read(&path), Ok(Records::default()));
+        // Nothing else is taken for such a file, nor for none.
+        let text = std::fs::read_to_string(&path).expect("it is there");
+        for other in ["", "signal\tpsnr_db\np\t30\n", &(text + "p\ta\n")] {
+            std::fs::write(&path, other).expect("it is written");
+            assert!(Records::read(&path).is_err_and(|problem| problem.contains("move it away")), "{other}");
+        }
     }
 }

@@ -139,26 +139,36 @@ impl Section {
             let texts: BTreeSet<&str> = self.records.iter().map(|row| row.text(column)).collect();
             texts.into_iter().collect()
         };
-        let list = |items: &[&str]| items.iter().map(|item| escaped(item)).collect::<Vec<_>>().join(", ");
+        let list = |column: &str| {
+            let mut items = each(column);
+            items.sort_by(|a, b| {
+                let number = |text: &str| text.parse().unwrap_or(f64::INFINITY);
+                number(a).total_cmp(&number(b)).then(a.cmp(b))
+            });
+            items.into_iter().map(escaped).collect::<Vec<_>>().join(", ")
+        };
         format!(
-            "<p>Signals: {}. Seeds: {}. Factors on usual rates: {}; the best of each is shown. Commit {}. {}.</p>\n",
-            list(&each("signal")),
-            list(&each("seed")),
-            list(&each("rate_factor")),
-            list(&each("commit")),
-            list(&each("machine"))
+            "<p>Signals: {}. Seeds: {}. Factors on usual rates: {}; the best of each is shown. Threads of the fits: {}. Commit {}. {}.</p>\n",
+            list("signal"),
+            list("seed"),
+            list("rate_factor"),
+            list("threads"),
+            list("commit"),
+            list("machine")
         )
     }
 
     fn means(&self, summaries: &[(String, String, Summary<'_>)]) -> String {
         let has_spread = self.experiment.seeds.len() > 1;
-        let mut heads = vec!["contestant".to_owned(), "length".to_owned()];
+        let mut heads = ["contestant", "length", "fits"].map(str::to_owned).to_vec();
         heads.extend(MEANS.iter().map(|(head, ..)| (*head).to_owned()));
         if has_spread {
             heads.push("spread over seeds, dB".to_owned());
         }
         let rows = summaries.iter().map(|(name, length, summary)| {
-            let mut cells = vec![name.clone(), length.clone()];
+            let (n, n_failed) = (summary.rows.len(), summary.n_failed);
+            let fits = if n_failed == 0 { n.to_string() } else { format!("{n} of {}", n + n_failed) };
+            let mut cells = vec![name.clone(), length.clone(), fits];
             cells.extend(MEANS.iter().map(|(_, column, decimals)| figure(summary.mean(column), *decimals)));
             if has_spread {
                 cells.push(figure(summary.spread("psnr_db"), 2));

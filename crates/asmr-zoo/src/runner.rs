@@ -1,5 +1,6 @@
 //! Runs an experiment: every fit that its file of results does not have yet.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -87,17 +88,29 @@ fn planned<'a>(experiment: &'a Experiment, signal: &SignalSpec) -> Vec<Planned<'
     fits
 }
 
-/// What a row depends on besides its key, as a number: rows of other settings are made anew.
+/// What a row depends on besides its key, as a number: rows of other settings, or made on other threads, are made anew.
 fn fingerprint(signal: &SignalSpec, contestant: &ContestantSpec) -> String {
-    let method = (&contestant.method, contestant.batch);
-    format!("{:08x}", crc32fast::hash(format!("{signal:?} {method:?}").as_bytes()))
+    let settings = (signal, &contestant.method, contestant.batch, rayon::current_num_threads());
+    format!("{:08x}", crc32fast::hash(format!("{settings:?}").as_bytes()))
+}
+
+/// Leaves the rows that an experiment, as it is, would have on the threads of the current pool; gives how many went.
+pub fn keep_current(experiment: &Experiment, records: &mut Records) -> usize {
+    let signals = experiment.all_signals();
+    let wanted: HashSet<(Key, String)> = signals
+        .iter()
+        .flat_map(|signal| {
+            planned(experiment, signal).into_iter().map(|fit| (fit.key, fingerprint(signal, fit.contestant)))
+        })
+        .collect();
+    records.retain(|row| wanted.contains(&(row.key(), row.text("settings").to_owned())))
 }
 
 /// Makes the fits that are missing, one after the other on the threads of the current pool, and keeps each as soon as it is
 /// measured, so that an interrupted run is gone on with by the next.
 ///
 /// # Errors
-/// When results cannot be read or written, settings do not suit a signal, no signal is there, or it was interrupted.
+/// When results cannot be read or written, or it was interrupted.
 pub fn run(
     experiment: &Experiment,
     place: &Place,
@@ -107,19 +120,16 @@ pub fn run(
     let signals = experiment.all_signals();
     let all: Vec<(&SignalSpec, Vec<Planned<'_>>)> =
         signals.iter().map(|signal| (signal, planned(experiment, signal))).collect();
+    let about = format!("{}; made by `{}`", experiment.title, place.command);
     let mut records = Records::read(&place.results)?;
-    // What is no part of the experiment any more, or is so with other settings.
-    let wanted: Vec<(Key, String)> = all
-        .iter()
-        .flat_map(|(signal, fits)| {
-            fits.iter().map(|fit| (fit.key.clone(), fingerprint(signal, fit.contestant)))
-        })
-        .collect();
-    records
-        .retain(|row| wanted.iter().any(|(key, print)| *key == row.key() && print == row.text("settings")));
+    let before = records.clone();
+    if keep_current(experiment, &mut records) > 0 {
+        // What took hours is not thrown away for a change that may be taken back.
+        before.write(&place.results.with_extension("tsv.old"), &about)?;
+        records.write(&place.results, &about)?;
+    }
     let n_missing = |fits: &[Planned<'_>]| fits.iter().filter(|fit| records.get(&fit.key).is_none()).count();
     let n = all.iter().map(|(_, fits)| n_missing(fits)).sum();
-    let about = format!("{}; made by `{}`", experiment.title, place.command);
     let (commit, machine) = (machine::commit(&place.root), machine::describe());
     let mut done = Done::default();
     let mut n_begun = 0;
@@ -149,9 +159,6 @@ pub fn run(
             done.n_fits += 1;
         }
     }
-    if !done.missing.is_empty() && records.iter().next().is_none() {
-        return Err(format!("no signal is there: {}", done.missing.join("; ")));
-    }
     done.records = records;
     Ok(done)
 }
@@ -162,7 +169,10 @@ fn made(
     signal: &Signal,
     interrupt: &AtomicBool,
 ) -> Outcome<Result<crate::compare::Row, String>> {
-    let contestant = fit.contestant.build(signal.info(), fit.stop, fit.rate_factor)?;
+    let contestant = match fit.contestant.build(signal.info(), fit.stop, fit.rate_factor) {
+        Ok(contestant) => contestant,
+        Err(problem) => return Ok(Err(problem)),
+    };
     let entry = contestant.fit(signal, fit.stop, fit.seed, interrupt, &mut |_| {});
     let measured = entry.and_then(|entry| measure(&contestant, entry, signal, interrupt));
     if interrupt.load(Ordering::Relaxed) {
@@ -175,9 +185,14 @@ fn made(
     }
 }
 
-/// The file of results of an experiment below the project.
+/// The file of results of an experiment: below the project for its own, beside the experiment's file for others.
 #[must_use]
-pub fn results_path(root: &Path, name: &str, quick: bool) -> PathBuf {
+pub fn results_path(root: &Path, experiment: &Path, quick: bool) -> PathBuf {
+    let name = experiment.file_stem().unwrap_or_default().to_string_lossy();
+    let is_own = experiment.parent().is_some_and(|folder| folder == root.join("experiments"));
+    if !is_own {
+        return experiment.with_file_name(format!("{name}{}.tsv", if quick { "-quick" } else { "" }));
+    }
     let folder = root.join("results").join(env!("CARGO_PKG_VERSION")).join("experiments");
     let folder = if quick { folder.join("quick") } else { folder };
     folder.join(format!("{name}.tsv"))

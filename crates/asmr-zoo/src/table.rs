@@ -80,3 +80,18 @@ impl Table {
         Ok(())
     }
 }
+
+/// Writes a file as a whole, with the folders above it; what was there before stays until then.
+///
+/// # Errors
+/// When that fails.
+pub fn write_whole(path: &Path, text: &str) -> Outcome<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let temporary = folder.join(name);
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(&temporary, text))
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .map_err(|error| format!("cannot write {}: {error}", path.display()))
+}

@@ -7,10 +7,11 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use asmr_zoo::experiment::Experiment;
-use asmr_zoo::meta_study::MetaExperiment;
+use asmr_zoo::meta_study::{Measured, MetaExperiment};
 use asmr_zoo::records::Records;
 use asmr_zoo::report::{Part, Section, page};
-use asmr_zoo::runner::{Event, Place, results_path, run};
+use asmr_zoo::runner::{Event, Place, keep_current, results_path, run};
+use asmr_zoo::table::write_whole;
 use asmr_zoo::{Outcome, claims, machine, meta_study};
 
 const USAGE: &str = "\
@@ -33,6 +34,18 @@ struct Options {
     n_threads: Option<usize>,
 }
 
+/// Why nothing came of it: what was asked for cannot be, or it did not work.
+enum Problem {
+    Usage(String),
+    Failed(String),
+}
+
+impl From<String> for Problem {
+    fn from(sentence: String) -> Self {
+        Self::Failed(sentence)
+    }
+}
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.is_empty() || arguments.iter().any(|argument| ["-h", "--help"].contains(&argument.as_str()))
@@ -40,17 +53,18 @@ fn main() -> ExitCode {
         println!("{USAGE}");
         return if arguments.is_empty() { ExitCode::from(2) } else { ExitCode::SUCCESS };
     }
-    let options = match options(&arguments) {
-        Ok(options) => options,
-        Err(problem) => {
-            eprintln!("{problem}\n\n{USAGE}");
-            return ExitCode::from(2);
-        }
+    let outcome = match options(&arguments) {
+        Ok(options) => act(&options),
+        Err(problem) => Err(Problem::Usage(format!("{problem}\n\n{USAGE}"))),
     };
-    match act(&options) {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("{message}");
+        Err(Problem::Usage(sentence)) => {
+            eprintln!("{sentence}");
+            ExitCode::from(2)
+        }
+        Err(Problem::Failed(sentence)) => {
+            eprintln!("{sentence}");
             ExitCode::FAILURE
         }
     }
@@ -82,13 +96,13 @@ fn options(arguments: &[String]) -> Outcome<Options> {
     }
 }
 
-fn act(options: &Options) -> Outcome<()> {
+fn act(options: &Options) -> Result<(), Problem> {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = package.ancestors().nth(2).unwrap_or(package);
     let folder = root.join("experiments");
     if options.words[0] == "list" {
         for path in files(&folder)? {
-            println!("{:<20} {}", name(&path), load(&path)?.title());
+            println!("{:<20} {}", name(&path), load(&path).map_err(Problem::Usage)?.title());
         }
         return Ok(());
     }
@@ -103,37 +117,42 @@ fn act(options: &Options) -> Outcome<()> {
         named.collect()
     };
     // All are read before anything is fitted.
-    let experiments = paths.iter().map(|path| Ok((name(path), load(path)?))).collect::<Outcome<Vec<_>>>()?;
+    let specs = paths.iter().map(|path| Ok((path, load(path)?))).collect::<Outcome<Vec<_>>>();
+    let specs = specs.map_err(Problem::Usage)?;
     let pool = machine::pool(options.n_threads.unwrap_or_else(|| machine::n_cores().min(2)))?;
-    let (mut sections, mut parts) = (Vec::new(), Vec::new());
-    for (name, spec) in experiments {
+    let (mut sections, mut parts, mut missing) = (Vec::new(), Vec::new(), Vec::new());
+    for (path, spec) in specs {
         match spec {
             Spec::Fits(experiment) => {
-                let section = pool.install(|| section(root, name, *experiment, options))?;
+                let section = pool.install(|| section(root, path, *experiment, options))?;
                 parts.push(section.part());
+                missing.extend(section.missing.iter().cloned());
                 sections.push(section);
             }
             Spec::Meta(experiment) => {
-                parts.push(pool.install(|| meta_part(root, &name, *experiment, options))?);
+                let (part, problem) = pool.install(|| meta_part(root, path, *experiment, options));
+                parts.push(part);
+                missing.extend(problem);
             }
         }
     }
-    let results = results_path(root, "report", options.quick);
-    let (results, page_name) =
-        (results.parent().unwrap_or(root), if is_report { "report" } else { &parts[0].name });
+    let named = if is_report { folder.join("report.toml") } else { paths[0].clone() };
+    let page_path = results_path(root, &named, options.quick).with_extension("html");
+    let results = page_path.parent().unwrap_or(root);
     let claims = if is_report { claims::claims(&sections, options.quick) } else { Vec::new() };
     if is_report {
         claims::write(&claims, &results.join("claims.tsv"), root)?;
     }
-    for part in &parts {
+    for (part, path) in parts.iter().zip(&paths) {
         for (i, plot) in part.plots.iter().enumerate() {
-            keep(&results.join(format!("{}-{}.svg", part.name, i + 1)), &plot.svg())?;
+            let file = results_path(root, path, options.quick).with_extension("");
+            write_whole(&file.with_file_name(format!("{}-{}.svg", name(&file), i + 1)), &plot.svg())?;
         }
     }
-    let path = results.join(format!("{page_name}.html"));
-    keep(&path, &page(&parts, &claims, options.quick))?;
-    println!("wrote {}", path.display());
-    Ok(())
+    write_whole(&page_path, &page(&parts, &claims, options.quick))?;
+    println!("wrote {}", page_path.display());
+    // A report says on its page what is missing; who names an experiment wants it.
+    if is_report || missing.is_empty() { Ok(()) } else { Err(Problem::Usage(missing.join("; "))) }
 }
 
 /// Folders that signals are looked for in.
@@ -146,16 +165,18 @@ fn command(name: &str, options: &Options) -> String {
     format!("asmr-zoo run {name}{}", if options.quick { " --quick" } else { "" })
 }
 
-fn section(root: &Path, name: String, experiment: Experiment, options: &Options) -> Outcome<Section> {
+fn section(root: &Path, path: &Path, experiment: Experiment, options: &Options) -> Outcome<Section> {
     let experiment = if options.quick { experiment.quick() } else { experiment };
+    let name = name(path);
     let place = Place {
         root: root.to_path_buf(),
         signals: signal_folders(root),
-        results: results_path(root, &name, options.quick),
+        results: results_path(root, path, options.quick),
         command: command(&name, options),
     };
     if options.only_page {
-        let records = Records::read(&place.results)?;
+        let mut records = Records::read(&place.results)?;
+        keep_current(&experiment, &mut records);
         return Ok(Section { name, experiment, records, missing: Vec::new() });
     }
     println!("{}", experiment.title);
@@ -170,24 +191,31 @@ fn section(root: &Path, name: String, experiment: Experiment, options: &Options)
 }
 
 /// Meta-learning is measured as a whole, unless it was before.
-fn meta_part(root: &Path, name: &str, experiment: MetaExperiment, options: &Options) -> Outcome<Part> {
+fn meta_part(
+    root: &Path,
+    path: &Path,
+    experiment: MetaExperiment,
+    options: &Options,
+) -> (Part, Option<String>) {
     let experiment = if options.quick { experiment.quick() } else { experiment };
-    let path = results_path(root, name, options.quick);
-    let mut rows = meta_study::read(&path);
-    if rows.is_empty() && !options.only_page {
-        println!("{}", experiment.title);
-        let start = Instant::now();
-        let ran = experiment.run(root, &signal_folders(root), &mut |line| println!("  {line}"));
-        match ran {
-            Ok(made) => {
-                meta_study::write(&path, &experiment.title, &command(name, options), &made)?;
-                rows = made;
-            }
-            Err(problem) => println!("  left out: {problem}"),
-        }
-        println!("  {:.0} s", start.elapsed().as_secs_f64());
+    let (name, results) = (name(path), results_path(root, path, options.quick));
+    if options.only_page {
+        return (meta_study::part(&name, &experiment, Measured::read(&results).as_ref(), None), None);
     }
-    Ok(meta_study::part(name, &experiment, &rows))
+    println!("{}", experiment.title);
+    let start = Instant::now();
+    let command = command(&name, options);
+    let ran =
+        experiment.run(&results, root, &signal_folders(root), &command, &mut |line| println!("  {line}"));
+    println!("  {:.0} s", start.elapsed().as_secs_f64());
+    let (measured, problem) = match ran {
+        Ok(measured) => (Some(measured), None),
+        Err(problem) => {
+            println!("  left out: {problem}");
+            (None, Some(problem))
+        }
+    };
+    (meta_study::part(&name, &experiment, measured.as_ref(), problem.as_deref()), problem)
 }
 
 fn files(folder: &Path) -> Outcome<Vec<PathBuf>> {
@@ -232,8 +260,4 @@ fn load(path: &Path) -> Outcome<Spec> {
         Experiment::parse(&text).map(|experiment| Spec::Fits(Box::new(experiment)))
     };
     spec.map_err(|problem| format!("{}: {problem}", path.display()))
-}
-
-fn keep(path: &Path, text: &str) -> Outcome<()> {
-    std::fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
