@@ -430,14 +430,14 @@ pub(crate) fn decode(args: &DecodeArgs, base_path: &Path, common: &Common) -> Re
     let output = args
         .output
         .clone()
-        .unwrap_or_else(|| args.input.with_extension(if rows.n_rows == 1 { "png" } else { "" }));
+        .unwrap_or_else(|| args.input.with_extension(if rows.n == 1 { "png" } else { "" }));
     if args.output.is_none() && output.exists() {
         return Err(Failure::usage(format!(
             "{} exists already; give another name with -o",
             output.display()
         )));
     }
-    let n_rows = rows.n_rows;
+    let n_rows = rows.n;
     if n_rows == 1 && output.extension().is_some() {
         check_writable(&output, &info)?;
         files::check_output(&output)?;
@@ -651,7 +651,7 @@ const PIECE_VALUES: usize = 1 << 22;
 struct Rows {
     reader: Box<dyn SliceReader>,
     columns: usize,
-    n_rows: usize,
+    n: usize,
     /// Slices of the array that are left; a row by itself is an array of one axis.
     n_left: usize,
     is_one: bool,
@@ -670,9 +670,9 @@ impl Rows {
                 info.sample_type.name()
             )));
         }
-        let (n_rows, columns) = match info.extents.as_slice() {
-            &[columns] if info.channels == 1 => (1, columns),
-            &[n_rows, columns] if info.channels == 1 => (n_rows, columns),
+        let (n, columns) = match info.extents.as_slice() {
+            [columns] if info.channels == 1 => (1, *columns),
+            [n, columns] if info.channels == 1 => (*n, *columns),
             _ => (0, 0),
         };
         if columns != expected {
@@ -682,7 +682,7 @@ impl Rows {
             )));
         }
         let (n_left, is_one) = (info.extents[0], info.extents.len() == 1);
-        Ok(Self { reader, columns, n_rows, n_left, is_one })
+        Ok(Self { reader, columns, n, n_left, is_one })
     }
 
     /// The next rows.
