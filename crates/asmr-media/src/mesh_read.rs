@@ -129,18 +129,11 @@ fn format_of(head: &[u8], length: u64, path: &Path) -> Option<MeshFormat> {
 }
 
 fn read_obj(bytes: &[u8]) -> Result<Mesh, String> {
-    let options = tobj::LoadOptions {
-        triangulate: true,
-        ignore_points: true,
-        ignore_lines: true,
-        ..Default::default()
-    };
-    // Materials are nothing to a shape, and a file named in a file is not opened.
+    let options = tobj::LoadOptions { triangulate: true, ..Default::default() };
     let no_materials = |_: &Path| Err(tobj::LoadError::OpenFileFailed);
-    let (models, _) = tobj::load_obj_buf(&mut Cursor::new(bytes), &options, no_materials)
+    let (models, _) = tobj::load_obj_buf(&mut Cursor::new(corners_and_faces(bytes)?), &options, no_materials)
         .map_err(|error| error.to_string())?;
     let mut mesh = Mesh::default();
-    // One model for each group and material, each with vertices of its own: reading merges them again.
     for model in models {
         let first = u32::try_from(mesh.vertices.len()).map_err(|_| too_many())?;
         let (vertices, _) = model.mesh.positions.as_chunks::<3>();
@@ -152,6 +145,50 @@ fn read_obj(bytes: &[u8]) -> Result<Mesh, String> {
         }
     }
     Ok(mesh)
+}
+
+/// The lines of an OBJ that make its surface, with nothing but places of vertices and numbers of corners in them.
+///
+/// tobj takes lines (`l`) of three corners for faces, divides by a fourth number of a vertex, wants names in UTF-8,
+/// colours for all vertices or none, and no comment or continuation within a line.
+fn corners_and_faces(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let mut kept = Vec::with_capacity(bytes.len());
+    let mut joined = Vec::new();
+    for (number, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if let Some(line) = line.strip_suffix(b"\\") {
+            joined.extend_from_slice(line);
+            joined.push(b' ');
+            continue;
+        }
+        joined.extend_from_slice(line);
+        let uncommented = joined.split(|&byte| byte == b'#').next().unwrap_or_default();
+        let mut words = uncommented.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        match words.next() {
+            Some(b"v") => {
+                kept.push(b'v');
+                for word in words.take(3) {
+                    kept.push(b' ');
+                    kept.extend_from_slice(word);
+                }
+                kept.push(b'\n');
+            }
+            Some(b"f") => {
+                kept.push(b'f');
+                for word in words {
+                    kept.push(b' ');
+                    kept.extend(word.iter().take_while(|&&byte| byte != b'/'));
+                }
+                kept.push(b'\n');
+            }
+            Some(word) if !word.iter().all(u8::is_ascii_graphic) => {
+                return Err(format!("its line {} begins with no word", number + 1));
+            }
+            _ => {}
+        }
+        joined.clear();
+    }
+    Ok(kept)
 }
 
 fn too_many() -> String {

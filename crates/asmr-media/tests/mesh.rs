@@ -166,6 +166,8 @@ fn obj_of_many_kinds() {
         format!("o one\n{vertices}g a\nf 1 2 3\ng b\nf 1 3 4\no two\nusemtl x\nf 1 4 2\ng c\nf 2 4 3\n"),
         // Colours, weights, points and lines are of no interest; neither are vertices of no face.
         "v 0 0 0 1 0 0\nv 1.5 0 0 1 0 0\nv 0 2.5 0 1 0 0\nv 0 0 -3.25 1 0 0\nv 9 9 9 1 0 0\np 5\nl 1 5\nf 1 2 3\nf 1 3 4\nf 1 4 2\nf 2 4 3\n".to_owned(),
+        // Lines of many corners are no faces; colours of some vertices, weights, comments within lines, lines that go on.
+        "v 0 0 0 # corner\nv 1.5 0 0 0.5\nv 0 2.5 0 1 0 0\nv 0 0 \\\n-3.25\nv 9 9 9\nl 5 1 2\nl 1 2 3 5 4\nf 1 2 \\\r\n3\nf 1 3 4#\nf 1 4 2\nf 2 4 3\n".to_owned(),
         // Seams: vertices at one place are one.
         format!("{vertices}{vertices}f 1 6 3\nf 5 7 4\nf 1 8 2\nf 6 4 7\nf 1 5 2\n"),
     ];
@@ -174,6 +176,9 @@ fn obj_of_many_kinds() {
         assert_eq!(mesh, tetrahedron(), "file {i}");
         assert!(mesh.edges().is_closed());
     }
+    // A name in an old encoding.
+    let latin = [b"o K\xf6rper\n", files[0].as_bytes()].concat();
+    assert_eq!(read(folder.path(), "a.obj", &latin).unwrap(), tetrahedron());
     let polygons = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nv -1 0.5 0\nf 1 2 3 4\nf 1 2 3 4 5\n";
     let mesh = read(folder.path(), "a", polygons.as_bytes()).unwrap();
     assert_eq!(mesh.triangles, [[0, 1, 2], [0, 2, 3], [0, 1, 2], [0, 2, 3], [0, 3, 4]]);
