@@ -224,11 +224,29 @@ impl SliceWriter for AudioWriter {
             return Err(failed(io::Error::other(format!("{n_left} values of it were never written"))));
         }
         match encoder {
-            Encoder::Wav(writer) => writer.finalize().map_err(|error| failed(wav_error(error)))?,
+            Encoder::Wav(writer) => {
+                writer.finalize().map_err(|error| failed(wav_error(error)))?;
+                pad(file.clone()).map_err(failed)?;
+            }
             Encoder::Flac(writer) => writer.finalize().map_err(|error| failed(error.into()))?,
         }
         file.commit().map_err(failed)
     }
+}
+
+/// Chunks of RIFF begin at even places, so an odd number of bytes has one more behind it, which hound leaves out. The
+/// chunk's own length does not count it; that of the whole does.
+fn pad(mut file: SharedFile) -> io::Result<()> {
+    const LENGTH_AT: u64 = 4;
+    const LENGTH_WITHOUT: u64 = 8;
+    let length = file.seek(SeekFrom::End(0))?;
+    if length.is_multiple_of(2) {
+        return Ok(());
+    }
+    file.write_all(&[0])?;
+    let length = u32::try_from(length + 1 - LENGTH_WITHOUT).map_err(io::Error::other)?;
+    file.seek(SeekFrom::Start(LENGTH_AT))?;
+    file.write_all(&length.to_le_bytes())
 }
 
 /// Signed whole numbers that fit in some bits; unsigned 8-bit ones lose their offset, which hound gives back to them.

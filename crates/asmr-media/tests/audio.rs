@@ -149,6 +149,29 @@ fn every_kind_of_sample_round_trips_and_independent_readers_agree() {
 }
 
 /// What a network may give back: one past the range of a constant signal.
+/// Chunks of RIFF begin at even places ("Multimedia Programming Interface and Data Specifications 1.0", chapter 2): the byte
+/// between is in the length of the whole, not in the chunk's.
+#[test]
+fn odd_numbers_of_bytes_are_padded() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut n_cases = 0;
+    for (sample_type, bits, n) in
+        [(SampleType::U8, 8, 63), (SampleType::I32, 24, 21), (SampleType::U8, 8, 64)]
+    {
+        let path = folder.path().join("odd.wav");
+        let samples = whole_numbers(sample_type, bits, n);
+        write(&path, &info(&samples, 1, bits, AudioContainer::Wav), &samples);
+        let bytes = fs::read(&path).unwrap();
+        let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+        assert_eq!((bytes.len() % 2, number(4)), (0, bytes.len() - 8));
+        let data = bytes.windows(4).position(|word| word == b"data").unwrap();
+        assert_eq!(number(data + 4), n * usize::from(bits) / 8);
+        assert_eq!(read(&path).1, samples);
+        n_cases += 1;
+    }
+    assert_eq!(n_cases, 3);
+}
+
 #[test]
 fn a_value_beyond_its_bits_becomes_the_nearest() {
     let folder = tempfile::tempdir().unwrap();
