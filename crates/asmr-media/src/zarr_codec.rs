@@ -120,8 +120,14 @@ impl Chain {
     pub(crate) fn decode(&self, mut bytes: Vec<u8>, shape: &[usize], fill: &[u8]) -> Result<Vec<u8>, String> {
         let width = fill.len();
         let n_bytes = shape.iter().product::<usize>() * width;
-        for packing in self.packings.iter().rev() {
-            bytes = unpack(*packing, bytes, packed_limit(n_bytes))?;
+        for (step, packing) in self.packings.iter().enumerate().rev() {
+            // What only checksums are left to be taken from has a known length.
+            let is_last = self.packings[..step].iter().all(|packing| matches!(packing, Packing::Crc32c));
+            let limit = match self.serializer {
+                Serializer::Bytes { .. } if is_last => n_bytes + step * CHECKSUM_LEN,
+                _ => packed_limit(n_bytes),
+            };
+            bytes = unpack(*packing, bytes, limit)?;
         }
         let mut stored_shape = shape.to_vec();
         for order in &self.transposes {
@@ -146,6 +152,11 @@ impl Chain {
         Ok(values)
     }
 }
+
+/// What every decoder of zstd should have for its window (RFC 8878, section 3.1.1.1.2).
+const LEAST_WINDOW: usize = 8 << 20;
+/// Bytes of a CRC-32C.
+const CHECKSUM_LEN: usize = 4;
 
 /// The most bytes that a chunk of `n_bytes` of values is believed to have in any stage of its encoding.
 pub(crate) fn packed_limit(n_bytes: usize) -> usize {
@@ -207,8 +218,9 @@ fn unpack(packing: Packing, mut bytes: Vec<u8>, limit: usize) -> Result<Vec<u8>,
     match packing {
         Packing::Gzip => read_at_most(&mut MultiGzDecoder::new(bytes.as_slice()), limit),
         Packing::Zstd => {
-            let mut decoder = StreamingDecoder::new_with_max_window_size(bytes.as_slice(), limit as u64)
-                .map_err(|error| error.to_string())?;
+            let mut decoder =
+                StreamingDecoder::new_with_max_window_size(bytes.as_slice(), limit.max(LEAST_WINDOW) as u64)
+                    .map_err(|error| error.to_string())?;
             let unpacked = read_at_most(&mut decoder, limit)?;
             let (promised, actual) =
                 (decoder.decoder.get_checksum_from_data(), decoder.decoder.get_calculated_checksum());
@@ -218,13 +230,13 @@ fn unpack(packing: Packing, mut bytes: Vec<u8>, limit: usize) -> Result<Vec<u8>,
             Ok(unpacked)
         }
         Packing::Crc32c => {
-            let Some((content, checksum)) = bytes.split_last_chunk::<4>() else {
+            let Some((content, checksum)) = bytes.split_last_chunk::<CHECKSUM_LEN>() else {
                 return Err("it is too short for its checksum".to_owned());
             };
             if crc32c::crc32c(content) != u32::from_le_bytes(*checksum) {
                 return Err("its CRC-32C does not fit its content".to_owned());
             }
-            bytes.truncate(bytes.len() - 4);
+            bytes.truncate(bytes.len() - CHECKSUM_LEN);
             Ok(bytes)
         }
     }
