@@ -5,7 +5,7 @@ use asmr::partition::is_block_edge;
 use asmr::signal::{Samples, Signal, SignalInfo};
 use asmr::with_samples;
 
-use crate::metrics::{largest_difference, psnr_db_of_mse, squared_error, ssim};
+use crate::metrics::{largest_difference, psnr_db_of_mse, squared_error_in, ssim, unit_near};
 use crate::{AudioComparison, Overlap, VideoComparison};
 
 /// Rows that two neighbouring places of the SSIM's window share.
@@ -43,7 +43,9 @@ pub struct Comparison {
     audio: Option<AudioComparison>,
     video: Option<VideoComparison>,
     rows: Option<RowSimilarity>,
+    /// Of differences multiplied by `unit`.
     squares: f64,
+    unit: f64,
     n_values: f64,
     max_abs_error: f64,
     overlap: Option<Overlap>,
@@ -60,6 +62,7 @@ impl Comparison {
             video: matches!(info.media, Media::Video(_)).then(|| VideoComparison::new(info)),
             rows: is_picture.then(|| RowSimilarity::new(info)),
             squares: 0.0,
+            unit: unit_near(info.peak()),
             n_values: 0.0,
             max_abs_error: 0.0,
             overlap: matches!(info.media, Media::Shape(_)).then(Overlap::default),
@@ -84,7 +87,7 @@ impl Comparison {
         if let Some(rows) = &mut self.rows {
             rows.push(original, decoded);
         }
-        self.squares += squared_error(original, decoded);
+        self.squares += squared_error_in(self.unit, original, decoded);
         self.n_values += original.len() as f64;
         self.max_abs_error = self.max_abs_error.max(largest_difference(original, decoded));
         if let Some(overlap) = &mut self.overlap {
@@ -98,7 +101,7 @@ impl Comparison {
     /// The scores of all that was pushed.
     #[must_use]
     pub fn finish(self) -> Scores {
-        let mse = self.squares / self.n_values.max(1.0) / self.info.peak().powi(2);
+        let mse = self.squares / self.n_values.max(1.0) / (self.info.peak() * self.unit).powi(2);
         let mut scores = Scores {
             psnr_db: psnr_db_of_mse(mse),
             max_abs_error: self.max_abs_error,
@@ -187,6 +190,7 @@ struct Seams {
     extents: Vec<usize>,
     block: Vec<usize>,
     channels: usize,
+    unit: f64,
     edge: (f64, u64),
     inside: (f64, u64),
 }
@@ -197,6 +201,7 @@ impl Seams {
             extents: info.extents.clone(),
             block: block.to_vec(),
             channels: info.channels,
+            unit: unit_near(info.peak()),
             edge: (0.0, 0),
             inside: (0.0, 0),
         }
@@ -226,7 +231,7 @@ impl Seams {
                     })
                 };
                 for (x, (a, b)) in a.chunks(self.channels).zip(b.chunks(self.channels)).enumerate() {
-                    let square: f64 = a.iter().zip(b).map(|(&a, &b)| (a - f64::from(b)).powi(2)).sum();
+                    let square: f64 = a.iter().zip(b).map(|(&a, &b)| ((a - f64::from(b)) * self.unit).powi(2)).sum();
                     let is_edge = row_at_edge || (n_axes > 1 && along_last[x]);
                     let sums = if is_edge { &mut self.edge } else { &mut self.inside };
                     sums.0 += square;

@@ -28,16 +28,16 @@ pub enum MetricError {
 
 /// Calls a generic function with the typed slices of two [`Samples`] of one type.
 macro_rules! pair {
-    ($a:expr, $b:expr, $function:path) => {
+    ($a:expr, $b:expr, $function:path $(, $more:expr)*) => {
         match ($a, $b) {
-            (Samples::U8(a), Samples::U8(b)) => $function(a, b),
-            (Samples::I8(a), Samples::I8(b)) => $function(a, b),
-            (Samples::U16(a), Samples::U16(b)) => $function(a, b),
-            (Samples::I16(a), Samples::I16(b)) => $function(a, b),
-            (Samples::U32(a), Samples::U32(b)) => $function(a, b),
-            (Samples::I32(a), Samples::I32(b)) => $function(a, b),
-            (Samples::F32(a), Samples::F32(b)) => $function(a, b),
-            (Samples::F64(a), Samples::F64(b)) => $function(a, b),
+            (Samples::U8(a), Samples::U8(b)) => $function(a, b $(, $more)*),
+            (Samples::I8(a), Samples::I8(b)) => $function(a, b $(, $more)*),
+            (Samples::U16(a), Samples::U16(b)) => $function(a, b $(, $more)*),
+            (Samples::I16(a), Samples::I16(b)) => $function(a, b $(, $more)*),
+            (Samples::U32(a), Samples::U32(b)) => $function(a, b $(, $more)*),
+            (Samples::I32(a), Samples::I32(b)) => $function(a, b $(, $more)*),
+            (Samples::F32(a), Samples::F32(b)) => $function(a, b $(, $more)*),
+            (Samples::F64(a), Samples::F64(b)) => $function(a, b $(, $more)*),
             _ => unreachable!("the sample types are equal"),
         }
     };
@@ -64,7 +64,10 @@ pub fn mse(a: &Signal, b: &Signal) -> Result<f64, MetricError> {
             });
             sum / (n * 65535.0 * 65535.0)
         }
-        _ => squared_error(a.samples(), b.samples()) / (n * a.info().peak().powi(2)),
+        _ => {
+            let unit = unit_near(a.info().peak());
+            squared_error_in(unit, a.samples(), b.samples()) / (n * (a.info().peak() * unit).powi(2))
+        }
     })
 }
 
@@ -74,14 +77,26 @@ pub fn mse(a: &Signal, b: &Signal) -> Result<f64, MetricError> {
 /// When the types differ.
 #[must_use]
 pub fn squared_error(a: &Samples, b: &Samples) -> f64 {
+    squared_error_in(1.0, a, b)
+}
+
+/// [`squared_error`] of differences multiplied by `factor`.
+pub(crate) fn squared_error_in(factor: f64, a: &Samples, b: &Samples) -> f64 {
     // In parts, so that the rounding of a long sum stays that of a short one.
-    fn sum<T: Copy + Into<f64>>(a: &[T], b: &[T]) -> f64 {
+    fn sum<T: Copy + Into<f64>>(a: &[T], b: &[T], factor: f64) -> f64 {
         a.chunks(1 << 12).zip(b.chunks(1 << 12)).fold(0.0, |sum, (a, b)| {
-            let part: f64 = a.iter().zip(b).map(|(&x, &y)| (x.into() - y.into()).powi(2)).sum();
+            let part: f64 = a.iter().zip(b).map(|(&x, &y)| ((x.into() - y.into()) * factor).powi(2)).sum();
             sum + part
         })
     }
-    pair!(a, b, sum)
+    pair!(a, b, sum, factor)
+}
+
+/// The power of two that brings a peak to 1 to 2: multiplied by it, differences of the smallest and largest 64-bit
+/// floats have squares, and nothing else changes.
+pub(crate) fn unit_near(peak: f64) -> f64 {
+    let exponent = (peak.to_bits() >> 52 & 0x7ff).clamp(1, 2045);
+    f64::from_bits((2046 - exponent) << 52)
 }
 
 /// The largest difference of two arrays of one type and length, in stored values.

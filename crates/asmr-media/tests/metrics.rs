@@ -213,6 +213,26 @@ fn psnr_follows_its_definition() {
 }
 
 /// More than 2^32 squares of 65535 pass 2^64; the parts must not.
+/// Not by one bit do ratios depend on the unit of the values, also where squares of them are no numbers.
+#[test]
+fn psnr_has_no_unit() {
+    let values = |scale: f64| (0..60).map(move |i| f64::from(i * i % 37) * scale).collect::<Vec<_>>();
+    let signal = |values: Vec<f64>, high: f64| {
+        let range = asmr::signal::ValueRange::of(0.0, high);
+        let volume =
+            SignalInfo { value_range: Some(range), ..SignalInfo::plain(vec![60], 1, SampleType::F64, None) };
+        Signal::new(volume, Samples::F64(values)).unwrap()
+    };
+    let psnr = |scale: f64| {
+        let b = values(scale).iter().map(|x| x * 0.75).collect();
+        psnr_db(&signal(values(scale), 36.0 * scale), &signal(b, 36.0 * scale)).unwrap()
+    };
+    let expected = psnr(1.0);
+    for exponent in [-1000, -600, 3, 600, 1017] {
+        assert_eq!(psnr(f64::from(exponent).exp2()), expected, "2^{exponent}");
+    }
+}
+
 #[test]
 fn mse_of_large_16_bit_signals_does_not_overflow() {
     let n = (1 << 16) + 5;

@@ -114,11 +114,11 @@ pub struct ValueRange {
 
 impl ValueRange {
     /// A range from the least to the greatest value of a signal. Where they are equal, one above is the end, so that a
-    /// constant signal is the network's 0.
+    /// constant signal is the network's 0; a span is [`f64::MIN_POSITIVE`] at least, so that its reciprocal is finite.
     #[must_use]
     pub fn of(low: f64, high: f64) -> Self {
         if low < high {
-            return Self { low, high };
+            return Self { low, high: high.max(low + f64::MIN_POSITIVE) };
         }
         // One more must be another number: above 2^53 it takes more than one.
         Self { low, high: (low + 1.0).max(low.next_up()) }
