@@ -34,7 +34,7 @@ use crate::error::{FAILED, Failure, INTERRUPTED, OK, say};
 use crate::files;
 use crate::interrupt;
 use crate::meta;
-use crate::partfile::{self, PartFile};
+use crate::partfile::{self, Order, PartFile};
 use crate::progress::{Progress, showing};
 use crate::quality::{self, QualityReport, quality_lines};
 use crate::report::{
@@ -139,6 +139,7 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
     let trial_time = trial_start.elapsed() / n_chunks;
     let config = fit_config(args, &network, n_chunks)?;
     files::check_output(&output)?;
+    partfile::check_neighbours(&output)?;
     if args.bases.is_some() {
         note_padding(&network);
     }
@@ -149,7 +150,8 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
         encoding: encoding(args),
         max_error,
         refinements: refinements(args),
-        fit: record(&config, size, &output)?,
+        // A sequence's steps in a given time are known at its end only.
+        fit: record(&config, size, &output, n_chunks == 1 || chunk_time.is_none() || args.steps.is_some())?,
     };
     header.validate().map_err(|error| files::unmakeable(&output, &error))?;
     check_storable(&header, &output, common)?;
@@ -322,7 +324,7 @@ impl Job<'_> {
         if self.args.time.is_some() && self.args.steps.is_none() {
             // The record tells what to ask for to get such a network again; a time would not.
             self.config.steps = fitted.steps.max(1);
-            self.header.fit = record(&self.config, self.size, self.output)?;
+            self.header.fit = record(&self.config, self.size, self.output, true)?;
         }
         // What is above the target may be lost by rounding.
         let spare = psnr_db.zip(self.args.psnr).map(|(psnr_db, target)| psnr_db - target);
@@ -412,23 +414,23 @@ impl Job<'_> {
                 }
                 let covered = self.header.chunk_range(n_done - 1).end as usize;
                 self.header.signal.extents[0] = covered;
-                part.finish_early(covered)?;
-                self.order()?;
+                self.ordered(|order| part.finish_early(covered, order))?;
                 return Ok(Some(Done { ending: Ending::Stopped, ..Done::of(&all) }));
             }
         }
-        part.finish()?;
-        self.order()?;
+        self.ordered(|order| part.finish(order))?;
         Ok(Some(Done::of(&all)))
     }
 
-    /// Puts a file that was written chunk by chunk into progressive order, if it is to be.
-    fn order(&self) -> Result<(), Failure> {
+    /// Finishes a file that was written chunk by chunk, in progressive order if it is to be.
+    fn ordered(&self, finish: impl FnOnce(Option<Order<'_>>) -> Result<(), Failure>) -> Result<(), Failure> {
         if !self.args.progressive {
-            return Ok(());
+            return finish(None);
         }
+        let (refinements, limits) = (&self.header.refinements, files::limits(self.common));
+        let mut passes = self.passes();
         showing(ORDERING, self.common.quiet, || {
-            partfile::put_in_order(self.output, &self.header.refinements, &mut self.passes(), self.common)
+            finish(Some(Order { refinements, passes: &mut passes, limits }))
         })
     }
 
@@ -561,7 +563,7 @@ impl Job<'_> {
             let network = choose_network(self.args, &self.header.signal, Room::Width(width))?;
             self.config = fit_config(self.args, &network, 1)?;
             self.config.set_steps(self.config.steps.saturating_mul(factor));
-            self.header.fit = record(&self.config, self.size, self.output)?;
+            self.header.fit = record(&self.config, self.size, self.output, true)?;
             self.header.network = network.clone();
             let fitted = self.fit(source, &network, &format!("{}: ", search.what()), None, &[])?;
             elapsed_s += fitted.elapsed_s;
@@ -707,12 +709,27 @@ fn measure(
     Ok((quality, header, back.n_bytes()))
 }
 
-/// What the file tells about its fit; nothing where a `size` is asked for that it would take much of.
-fn record(config: &FitConfig, size: Option<u64>, output: &Path) -> Result<Option<FitRecord>, Failure> {
+/// What the file tells about its fit, with its steps if they are known; nothing where a `size` is asked for that it would take much
+/// of.
+fn record(
+    config: &FitConfig,
+    size: Option<u64>,
+    output: &Path,
+    has_steps: bool,
+) -> Result<Option<FitRecord>, Failure> {
     if size.is_some_and(|size| size < target::RECORDED_SIZE) {
         return Ok(None);
     }
-    FitRecord::from_serialize(config).map(Some).map_err(|error| files::unmakeable(output, &error))
+    let record = if has_steps {
+        FitRecord::from_serialize(config)
+    } else {
+        let mut settings = serde_json::to_value(config).expect("settings are JSON");
+        if let Some(settings) = settings.as_object_mut() {
+            settings.remove("steps");
+        }
+        FitRecord::from_serialize(&settings)
+    };
+    record.map(Some).map_err(|error| files::unmakeable(output, &error))
 }
 
 /// Finds out before the fit whether its result can be written and read back.

@@ -21,6 +21,8 @@ pub(crate) fn install() {
             return;
         }
         let _guard = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+        // Decodes write as they go, and their temporary files are large.
+        asmr_media::remove_unfinished();
         std::process::exit(i32::from(INTERRUPTED));
     });
 }

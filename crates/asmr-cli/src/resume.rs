@@ -17,7 +17,7 @@ use crate::error::Failure;
 use crate::files;
 use crate::partfile::with_suffix;
 
-const MAGIC: &[u8; 8] = b"ASMRRSM2";
+pub(crate) const MAGIC: &[u8; 8] = b"ASMRRSM2";
 /// Bytes told of a chunk.
 const ENTRY_LEN: usize = 12;
 /// More chunks than any file has are damage.

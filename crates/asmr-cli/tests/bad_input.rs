@@ -302,6 +302,18 @@ fn names_of_outputs() {
     assert!(folder.read("p.asmr") == network && folder.read("p.png") == original);
     folder.asmr(&format!("encode p.png {quick}")).expect(0);
     assert!(folder.read("p.asmr") != network);
+    folder.run(["encode", "."]).refuses(2, &["-o"]);
+    // What is kept beside an output while it is made takes nobody's place.
+    for name in ["x.asmr.part", "x.asmr.resume"] {
+        std::fs::write(folder.path(name), b"notes of mine").unwrap();
+        for chunk in ["", "--chunk 8"] {
+            folder
+                .asmr(&format!("encode p.png -o x.asmr {quick} {chunk}"))
+                .refuses(2, &[name, "another file"]);
+        }
+        assert!(folder.read(name) == b"notes of mine");
+        std::fs::remove_file(folder.path(name)).unwrap();
+    }
     std::fs::create_dir(folder.path("d.asmr")).unwrap();
     folder.asmr(&format!("encode p.png -o d.asmr {quick}")).refuses(1, &["d.asmr", "folder"]);
 }

@@ -45,6 +45,10 @@ fn a_time_limit_is_kept() {
     // The machine may be busy with other things.
     assert!((0.7..5.0).contains(&elapsed_s) && wall_s < 10.0, "{elapsed_s} s, {wall_s} s");
     assert_eq!(told["fit"]["steps"], told["steps"], "the file tells steps, not times");
+    // Those of a sequence are known too late to be told.
+    folder.asmr("encode p.png -o n.asmr --width 16 --time 100ms --chunk 40 --quiet").expect(0);
+    let info = folder.asmr("info n.asmr --json").expect(0).json();
+    assert!(info["fit"]["rate"].is_number() && info["fit"].get("steps").is_none(), "{info:#}");
     let told =
         folder.asmr("encode p.png -o n.asmr --width 8 --time 1h --steps 3 --json --quiet").expect(0).json();
     assert_eq!((&told["ending"], &told["steps"]), (&"finished".into(), &3.into()));
@@ -126,6 +130,76 @@ fn a_second_interrupt_leaves_nothing_half_written() {
     } else {
         assert_eq!(names, ["p.png"]);
     }
+}
+
+/// Starts a fit of a picture in two chunks that ends when `is_far` says so, by one signal or more.
+#[cfg(unix)]
+fn stopped_sequence(folder: &Folder, options: &str, is_far: &str, n_signals: usize) -> Option<i32> {
+    folder.picture("p.png", 64, 64, RGB);
+    let line = format!("encode p.png -o n.asmr --chunk 32 --quiet {options}");
+    let mut child = folder.command(line.split_whitespace()).stderr(Stdio::null()).spawn().unwrap();
+    let start = Instant::now();
+    while !folder.path(is_far).exists() {
+        assert!(start.elapsed() < Duration::from_secs(60), "{is_far} never came");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    for _ in 0..n_signals {
+        signal("-INT", &child);
+    }
+    child.wait().unwrap().code()
+}
+
+#[cfg(unix)]
+#[test]
+fn a_stopped_sequence_goes_on() {
+    let folder = Folder::new();
+    let options = "--width 16 --steps 3000 --checkpoint 50ms";
+    let code = stopped_sequence(&folder, options, "n.asmr.resume", 1);
+    assert_eq!(code, Some(130));
+    assert_eq!(folder.names(), ["n.asmr", "n.asmr.part", "n.asmr.resume", "p.png"]);
+    folder.asmr("verify n.asmr").expect(0);
+    folder.asmr(&format!("encode p.png -o n.asmr --chunk 32 --quiet {options} --resume")).expect(0);
+    folder.asmr(&format!("encode p.png -o expected.asmr --chunk 32 --quiet {options}")).expect(0);
+    assert_eq!(folder.read("n.asmr"), folder.read("expected.asmr"));
+    assert_eq!(folder.names(), ["expected.asmr", "n.asmr", "p.png"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_twice_interrupted_sequence_leaves_no_part() {
+    let folder = Folder::new();
+    let code = stopped_sequence(&folder, "--width 16 --steps 100000000", "n.asmr.part", 2);
+    assert_eq!(code, Some(130));
+    // The first may have been done before the second arrived.
+    let names = folder.names();
+    assert!(names == ["p.png"] || names == ["n.asmr", "p.png"], "{names:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn links_lead_to_the_output() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    let folder = Folder::new();
+    folder.picture("p.png", 24, 24, GREY);
+    let quick = "--steps 2 --width 8 --quiet";
+    let mut n_cases = 0;
+    for chunk in ["", "--chunk 10"] {
+        folder.write("real.asmr", b"");
+        std::fs::set_permissions(folder.path("real.asmr"), std::fs::Permissions::from_mode(0o600)).unwrap();
+        // One of a file, one of none yet.
+        for (link, target) in [("a.asmr", "real.asmr"), ("b.asmr", "new.asmr")] {
+            symlink(target, folder.path(link)).unwrap();
+            folder.asmr(&format!("encode p.png -o {link} {quick} {chunk}")).expect(0);
+            assert_eq!(std::fs::read_link(folder.path(link)).unwrap().to_str(), Some(target));
+            folder.asmr(&format!("verify {target}")).expect(0);
+            std::fs::remove_file(folder.path(link)).unwrap();
+            n_cases += 1;
+        }
+        let mode = std::fs::metadata(folder.path("real.asmr")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        std::fs::remove_file(folder.path("new.asmr")).unwrap();
+    }
+    assert_eq!(n_cases, 4);
 }
 
 #[cfg(unix)]

@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::MediaError;
+use crate::unfinished::Unfinished;
 
 const BUFFER_BYTES: usize = 1 << 18;
 
@@ -24,7 +25,7 @@ pub(crate) enum Sink<'a> {
 ///
 /// `write` fills a temporary file in the same folder (hidden, named `.asmr-….tmp`); it is flushed, synchronised with
 /// the disk and renamed to `path`. An error, a panic or a full disk leaves `path` as it was and removes the temporary
-/// file; a killed process may leave the temporary file. A symbolic link is followed. A new file gets the permissions
+/// file; a killed process may leave the temporary file. A symbolic link is followed ([`link_target`]). A new file gets the permissions
 /// any new file gets (`umask`), a replaced one keeps its own. If `path` is a pipe or a device (`/dev/stdout`), the
 /// bytes go straight into it.
 ///
@@ -95,6 +96,8 @@ pub(crate) enum Pending {
         target: PathBuf,
         /// What a replaced file had.
         permissions: Option<fs::Permissions>,
+        /// The temporary file's path.
+        unfinished: Unfinished,
     },
     /// A pipe, a terminal or a device: bytes go straight into it, and it only goes forward.
     Stream(BufWriter<File>),
@@ -123,24 +126,26 @@ impl Pending {
             Err(error) => return Err(error),
         };
         // Renaming over a symbolic link would replace the link and leave its target as it was.
-        let target = if permissions.is_some() { fs::canonicalize(path)? } else { path.to_path_buf() };
+        let target = link_target(path);
         let folder = writable_parent(&target)?;
         let temporary = new_temporary(&folder).map_err(|error| cannot_make(&folder, &error))?;
+        let unfinished = Unfinished::new(temporary.path());
         let writer = BufWriter::with_capacity(BUFFER_BYTES, temporary);
-        Ok(Self::File { writer, target, permissions })
+        Ok(Self::File { writer, target, permissions, unfinished })
     }
 
     /// Gives the file its name, after its bytes are on the disk.
     pub(crate) fn commit(self) -> io::Result<()> {
         match self {
             Self::Stream(mut writer) => writer.flush(),
-            Self::File { writer, target, permissions } => {
+            Self::File { writer, target, permissions, unfinished } => {
                 let temporary = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
                 if let Some(permissions) = permissions {
                     temporary.as_file().set_permissions(permissions)?;
                 }
                 temporary.as_file().sync_all()?;
                 temporary.persist(&target).map_err(|error| error.error)?;
+                drop(unfinished);
                 Ok(())
             }
         }
@@ -178,6 +183,7 @@ impl Seek for Pending {
 pub(crate) struct PendingFolder {
     temporary: tempfile::TempDir,
     target: PathBuf,
+    _unfinished: Unfinished,
 }
 
 impl PendingFolder {
@@ -203,7 +209,8 @@ impl PendingFolder {
             builder.permissions(fs::Permissions::from_mode(0o777));
         }
         let temporary = builder.tempdir_in(&folder).map_err(|error| cannot_make(&folder, &error))?;
-        Ok(Self { temporary, target: path.to_path_buf() })
+        let unfinished = Unfinished::new(temporary.path());
+        Ok(Self { temporary, target: path.to_path_buf(), _unfinished: unfinished })
     }
 
     /// Writes a file, with the folders above it; `name` is relative.
@@ -228,6 +235,19 @@ impl PendingFolder {
         drop(self.temporary.keep());
         Ok(())
     }
+}
+
+/// Where a write to `path` ends up: symbolic links followed, also one whose target does not exist yet.
+#[must_use]
+pub fn link_target(path: &Path) -> PathBuf {
+    // More links than any system follows are a circle; opening it says so.
+    const MAX_LINKS: usize = 40;
+    let mut target = path.to_path_buf();
+    for _ in 0..MAX_LINKS {
+        let Ok(next) = fs::read_link(&target) else { break };
+        target = parent(&target).join(next);
+    }
+    target
 }
 
 /// The folder that `path` is to lie in, if there is one.
