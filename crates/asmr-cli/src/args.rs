@@ -15,6 +15,7 @@ use asmr::metadata::ShapeField;
 use asmr::network::{MAX_WIDTH, Modulator};
 use asmr::partition::{MAX_LEVELS, MIN_LEVELS};
 use asmr::signal::{MAX_EXTENT, SampleType};
+use asmr_media::ShapeOptions;
 use asmr_train::config::Preset;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -284,8 +285,8 @@ pub(crate) struct PartArgs {
     /// Of a file with several arrays: the one to take
     #[arg(long, value_name = "NAME")]
     pub(crate) array: Option<String>,
-    /// Of a mesh: samples along each side of its grid, 8 to 2048 [default: 256]
-    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = whole(8..=2048))]
+    /// Of a mesh: samples along each side of its grid, 8 to 1024 [default: 256]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = whole(8..=ShapeOptions::MAX_RESOLUTION as u64))]
     pub(crate) resolution: Option<usize>,
     /// Of a mesh: what the grid tells [default: occupancy]
     #[arg(long, value_enum)]

@@ -1,7 +1,10 @@
 //! Corrections of what a network gives: made of an original, and taken from a file.
 
+use std::io::{Read, Seek};
+
 use asmr::coding::CodingError;
 use asmr::exact::ExactDecoder;
+use asmr::file::{AsmrReader, Chunk, FileError, FileHeader};
 use asmr::network::Network;
 use asmr::residual::{self, MaxError, slab_slices};
 use asmr::signal::{SampleType, Samples, SignalInfo};
@@ -73,6 +76,43 @@ pub(crate) fn check_bound(max_error: MaxError, info: &SignalInfo) -> Result<(), 
         return Err(too_fine(max_error));
     }
     Ok(())
+}
+
+/// What is whole of a chunk.
+pub(crate) struct WholePasses {
+    pub(crate) read: Chunk,
+    pub(crate) n_passes: usize,
+    /// What is wrong with the corrections, where only they are.
+    pub(crate) error: Option<FileError>,
+}
+
+/// Reads the passes of a chunk that are whole, the last with corrections that are what an encoder writes.
+pub(crate) fn whole_passes<R: Read + Seek>(
+    reader: &mut AsmrReader<R>,
+    chunk: usize,
+) -> Result<WholePasses, FileError> {
+    let (read, n_passes) = reader.whole_passes(chunk)?;
+    match check(reader.header(), chunk, &read) {
+        Ok(()) => Ok(WholePasses { read, n_passes, error: None }),
+        // In progressive order they are a pass of their own.
+        Err(error) if n_passes > 1 => {
+            let read = reader.first_passes(chunk, n_passes - 1)?;
+            Ok(WholePasses { read, n_passes: n_passes - 1, error: Some(error) })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a chunk's corrections are what an encoder writes.
+fn check(header: &FileHeader, chunk: usize, read: &Chunk) -> Result<(), FileError> {
+    let (Some(slabs), Some(max_error)) = (&read.corrections, header.max_error) else { return Ok(()) };
+    let info = header.chunk_signal(chunk);
+    let step = slab_slices(&info);
+    slabs.iter().enumerate().try_for_each(|(slab, code)| {
+        let n_slices = step.min(info.extents[0] - slab * step);
+        let decoded = residual::decode(&info, n_slices, code, max_error.coded());
+        decoded.map(|_| ()).map_err(|error| FileError::Inconsistent(format!("the corrections: {error}")))
+    })
 }
 
 fn too_fine(max_error: MaxError) -> Failure {

@@ -20,6 +20,9 @@ use crate::pieces::{self, Tolerated, Wanted};
 use crate::report::{SignalReport, describe, duration, print, print_json, times};
 use crate::values::{FrameBounds, Place, Ranges};
 
+/// What the length of a recording is rounded by at most where it is shown.
+const SHOWN_SECONDS: f64 = 0.5;
+
 /// What is told about a decode.
 #[derive(Debug, Serialize)]
 struct DecodeReport<'a> {
@@ -59,9 +62,10 @@ pub(crate) fn run(args: &DecodeArgs, common: &Common) -> Result<u8, Failure> {
     };
     let header = reader.header().clone();
     let request = request(args, &header)?;
-    let extents = pieces::output_extents(&reader, &request)?;
+    let option = if args.frames.is_some() { "--frames" } else { "--region" };
+    let extents = pieces::output_extents(&header, &request, option)?;
     let output = output_path(args, &header)?;
-    let info = output_info(&header.signal, &request, extents);
+    let info = output_info(&header.signal, &request, extents)?;
     let is_mesh = ["ply", "obj", "stl"].iter().any(|e| files::has_extension(&output, e));
     // A volume's .npy has its own values; of everything else, the network's.
     let is_raw =
@@ -76,7 +80,10 @@ pub(crate) fn run(args: &DecodeArgs, common: &Common) -> Result<u8, Failure> {
     if args.recover {
         check_recoverable(&mut reader, &args.input, &request)?;
     }
-    files::check_output(&output)?;
+    if is_mesh {
+        // Written at the end; all else is begun before the work.
+        files::check_output(&output)?;
+    }
 
     let start = Instant::now();
     let wanted =
@@ -202,14 +209,35 @@ fn output_path(args: &DecodeArgs, header: &FileHeader) -> Result<PathBuf, Failur
 }
 
 /// Shape and metadata of what is decoded.
-fn output_info(signal: &SignalInfo, request: &Request, extents: Vec<usize>) -> SignalInfo {
-    let mut info = SignalInfo { extents, ..signal.clone() };
+fn output_info(signal: &SignalInfo, request: &Request, extents: Vec<usize>) -> Result<SignalInfo, Failure> {
     let start = &request.region.start;
+    // Along the first axis, which is the time of sounds and films.
+    let slower =
+        if (extents[0] as u64) < request.region.end[0] - start[0] { request.thumbnail as u32 } else { 1 };
+    let mut info = SignalInfo { extents, ..signal.clone() };
     let factor = |axis: usize| if signal.extents[axis] > 1 { request.thumbnail as f64 } else { 1.0 };
     match &mut info.media {
         Media::Plain => {}
-        Media::Audio(audio) => audio.start += start[0],
-        Media::Video(video) => video.first_frame += start[0],
+        Media::Audio(audio) => {
+            if !audio.sample_rate.is_multiple_of(slower) {
+                return Err(Failure::usage(format!(
+                    "--thumbnail {slower} of sound at {} Hz has no whole number of samples a second; take a factor that divides its \
+                     rate",
+                    audio.sample_rate
+                )));
+            }
+            audio.start += start[0];
+            audio.sample_rate /= slower;
+        }
+        Media::Video(video) => {
+            video.first_frame += start[0];
+            video.rate = slower_rate(video.rate, slower).ok_or_else(|| {
+                Failure::usage(format!(
+                    "--thumbnail {slower} of a film with {}/{} frames a second has a rate that no film can have; take a smaller factor",
+                    video.rate[0], video.rate[1]
+                ))
+            })?;
+        }
         Media::Volume(volume) => {
             let axes = 0..signal.extents.len();
             let first: Vec<f64> =
@@ -225,7 +253,20 @@ fn output_info(signal: &SignalInfo, request: &Request, extents: Vec<usize>) -> S
             shape.spacing *= request.thumbnail as f64;
         }
     }
-    info
+    Ok(info)
+}
+
+/// A rate (numerator and denominator) divided by a factor, in lowest terms; none if it is too small to be told.
+fn slower_rate([frames, seconds]: [u32; 2], factor: u32) -> Option<[u32; 2]> {
+    if factor == 1 {
+        return Some([frames, seconds]);
+    }
+    let seconds = u64::from(seconds) * u64::from(factor);
+    let (mut divisor, mut rest) = (u64::from(frames), seconds);
+    while rest > 0 {
+        (divisor, rest) = (rest, divisor % rest);
+    }
+    Some([(u64::from(frames) / divisor) as u32, u32::try_from(seconds / divisor).ok()?])
 }
 
 /// The region and the factor asked for; what is left out is the whole.
@@ -248,7 +289,16 @@ fn request(args: &DecodeArgs, header: &FileHeader) -> Result<Request, Failure> {
                 region.start[axis] = sample_of(start, signal)?;
             }
             if let Some(end) = end {
-                region.end[axis] = sample_of(end, signal)?;
+                let extent = signal.extents[axis] as u64;
+                region.end[axis] = match (end, &signal.media) {
+                    // Its end may be given as it is shown, with a few digits only.
+                    (Place::Second(end), Media::Audio(audio))
+                        if end <= extent as f64 / f64::from(audio.sample_rate) + SHOWN_SECONDS =>
+                    {
+                        sample_of(Place::Second(end), signal)?.min(extent)
+                    }
+                    (end, _) => sample_of(end, signal)?,
+                };
             }
         }
     }
@@ -274,7 +324,6 @@ fn request(args: &DecodeArgs, header: &FileHeader) -> Result<Request, Failure> {
 fn sample_of(place: Place, signal: &SignalInfo) -> Result<u64, Failure> {
     match (place, &signal.media) {
         (Place::Sample(sample), _) => Ok(sample),
-        // The end of a recording may be given with a few digits only.
         (Place::Second(second), Media::Audio(audio)) => {
             Ok((second * f64::from(audio.sample_rate)).round() as u64)
         }

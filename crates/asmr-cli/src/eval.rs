@@ -7,6 +7,7 @@ use std::time::Instant;
 use asmr::cost::Cost;
 use asmr::file::AsmrReader;
 use asmr::inference::{Decoder, Request, Value};
+use asmr::metadata::Media;
 use asmr::signal::{SampleType, SignalInfo};
 use asmr::walk::Region;
 use asmr_media::reopen_signal;
@@ -120,6 +121,19 @@ pub(crate) fn run(args: &EvalArgs, common: &Common) -> Result<u8, Failure> {
 
 /// Refuses an original that is not what the file was made of.
 fn check_same(args: &EvalArgs, decoded: &SignalInfo, original: &SignalInfo) -> Result<(), Failure> {
+    let rate = |info: &SignalInfo| match &info.media {
+        Media::Audio(audio) => Some(audio.sample_rate),
+        _ => None,
+    };
+    if let (Some(decoded), Some(original)) = (rate(decoded), rate(original))
+        && decoded != original
+    {
+        return Err(Failure::usage(format!(
+            "{} decodes to sound of {decoded} Hz, and {} is of {original} Hz; only sounds of one rate can be compared",
+            args.input.display(),
+            args.original.display()
+        )));
+    }
     let kind = |info: &SignalInfo| (info.extents.clone(), info.channels, info.sample_type);
     if kind(decoded) == kind(original) {
         return Ok(());

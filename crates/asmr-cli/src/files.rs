@@ -184,6 +184,12 @@ pub(crate) fn output_path(
 ) -> Result<PathBuf, Failure> {
     let Some(path) = given else {
         let path = input.with_extension(extension);
+        if input.file_name().is_none() {
+            return Err(Failure::usage(format!(
+                "{} gives no name to the output; give one with -o (as in: -o signal.{extension})",
+                input.display()
+            )));
+        }
         if fs::symlink_metadata(&path).is_ok() && !(extension == "asmr" && is_asmr(&path)) {
             return Err(Failure::usage(format!(
                 "{} exists already; to replace it, or to write another file, give -o (as in: -o {})",
@@ -286,8 +292,13 @@ pub(crate) fn decode_values<T: Value>(
 
 /// The sentence for a request that a network cannot serve.
 pub(crate) fn refused(error: &RequestError) -> Failure {
+    refused_by("--region", error)
+}
+
+/// [`refused`], where `option` gave the ranges.
+pub(crate) fn refused_by(option: &str, error: &RequestError) -> Failure {
     Failure::usage(match error {
-        RequestError::Range { .. } | RequestError::Misaligned { .. } => format!("--region has the {error}"),
+        RequestError::Range { .. } | RequestError::Misaligned { .. } => format!("{option} has the {error}"),
         RequestError::Thumbnail { .. } => format!("--thumbnail: {error}"),
         other => other.to_string(),
     })

@@ -7,6 +7,7 @@ use std::time::Duration;
 use asmr::network::MAX_WIDTH;
 use asmr::partition::{MAX_LEVELS, MIN_LEVELS, parse_bases};
 use asmr::signal::{MAX_AXES, MAX_EXTENT};
+use asmr_media::ShapeOptions;
 use clap::Parser as _;
 use clap::error::ErrorKind;
 
@@ -184,6 +185,6 @@ fn check_encode(args: &EncodeArgs) {
         && args.part.frames.as_ref().is_none_or(are_frames)
         && args.part.shape.as_ref().is_none_or(are_extents)
         && args.part.spacing.as_ref().is_none_or(are_distances)
-        && args.part.resolution.is_none_or(|n| (8..=2048).contains(&n));
+        && args.part.resolution.is_none_or(|n| (8..=ShapeOptions::MAX_RESOLUTION).contains(&n));
     assert!(holds, "{args:?}");
 }

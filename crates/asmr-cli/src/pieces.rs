@@ -6,13 +6,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use asmr::exact::ExactDecoder;
-use asmr::file::AsmrReader;
+use asmr::file::{AsmrReader, FileHeader};
 use asmr::inference::{Decoder, Precision, Request};
 use asmr::partition::Partition;
 use asmr::signal::{Samples, SignalInfo};
 use asmr::walk::Region;
 
-use crate::corrections::Corrections;
+use crate::corrections::{self, Corrections};
 use crate::error::Failure;
 use crate::files;
 
@@ -63,18 +63,16 @@ pub(crate) struct Decoded {
     pub(crate) n_passes: Option<usize>,
 }
 
-/// Extents of what is decoded.
-pub(crate) fn output_extents<R: Read + Seek>(
-    reader: &AsmrReader<R>,
+/// Extents of what is decoded; `option` gave its ranges.
+pub(crate) fn output_extents(
+    header: &FileHeader,
     wanted: &Request,
+    option: &str,
 ) -> Result<Vec<usize>, Failure> {
-    let header = reader.header();
-    // As if one network had it all: the chunks' bases need not reach the whole extent.
-    let mut bases = header.network.partition.bases().to_vec();
-    bases[0][0] *= header.n_chunks();
-    let whole = Partition::new(&header.signal.extents, &bases)
-        .map_err(|error| Failure::usage(format!("the file cannot be decoded as one: {error}")))?;
-    let extents = wanted.output_extents(&whole).map_err(|error| files::refused(&error))?;
+    // Blocks of a chunk are blocks of the whole.
+    let extents = wanted
+        .output_extents_of(&header.network.partition, &header.signal.extents)
+        .map_err(|error| files::refused_by(option, &error))?;
     if wanted.thumbnail > 1
         && header.n_chunks() > 1
         && extents[0] < (wanted.region.end[0] - wanted.region.start[0]) as usize
@@ -113,7 +111,9 @@ pub(crate) fn decode<R: Read + Seek>(
                 let n = reader.n_passes_there(chunk).max(1);
                 reader.first_passes(chunk, n).map(|read| (read, n))
             }
-            Tolerated::Damage => reader.whole_passes(chunk),
+            Tolerated::Damage => {
+                corrections::whole_passes(reader, chunk).map(|whole| (whole.read, whole.n_passes))
+            }
         };
         let read = match read {
             Err(error) if wanted.tolerated == Tolerated::Damage && files::is_lost(&error) => {

@@ -236,8 +236,12 @@ pub(crate) fn duration(seconds: f64) -> String {
         s if s < 1.0 => format!("{:.0} ms", s * 1e3),
         s if s < 10.0 => format!("{s:.1} s"),
         s if s < 100.0 => format!("{s:.0} s"),
-        s if s < 5970.0 => format!("{} min {:.0} s", (s / 60.0) as u64, s % 60.0),
-        s if s.is_finite() => format!("{} h {:.0} min", (s / 3600.0) as u64, s % 3600.0 / 60.0),
+        // Rounded first: 119.6 s are 2 min 0 s.
+        s if s < 5970.0 => format!("{} min {} s", s.round() as u64 / 60, s.round() as u64 % 60),
+        s if s.is_finite() => {
+            let minutes = (s / 60.0).round() as u64;
+            format!("{} h {} min", minutes / 60, minutes % 60)
+        }
         _ => "unknown".to_owned(),
     }
 }
@@ -292,7 +296,23 @@ pub(crate) fn quote(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::tamed;
+    use super::{duration, tamed};
+
+    #[test]
+    fn durations_carry() {
+        let cases = [
+            (0.0954, "95.4 ms"),
+            (0.95, "950 ms"),
+            (4.21, "4.2 s"),
+            (119.6, "2 min 0 s"),
+            (200.4, "3 min 20 s"),
+            (7199.0, "2 h 0 min"),
+            (7500.0, "2 h 5 min"),
+        ];
+        for (seconds, text) in cases {
+            assert_eq!(duration(seconds), text);
+        }
+    }
 
     #[test]
     fn what_is_printed_does_not_act_on_a_terminal() {

@@ -1,10 +1,10 @@
 //! `asmr verify`: whether a file is whole, and what is left of it if not.
 
-use asmr::file::{Chunk, Encoding, FileError, FileHeader};
+use asmr::file::{Encoding, FileError};
 use serde::Serialize;
 
 use crate::args::{Common, VerifyArgs};
-use crate::corrections::Corrections;
+use crate::corrections;
 use crate::error::{Failure, OK, USAGE, say};
 use crate::files::{is_lost, open_damaged, unusable};
 use crate::report::{print, print_json, quote, thousands};
@@ -35,15 +35,11 @@ pub(crate) fn run(args: &VerifyArgs, common: &Common) -> Result<u8, Failure> {
     let mut first: Option<FileError> = None;
     for chunk in 0..n_chunks {
         let range = reader.header().chunk_range(chunk);
-        let checked = reader.whole_passes(chunk).and_then(|(read, n_passes)| {
-            check_corrections(reader.header(), chunk, read)?;
-            Ok(n_passes)
-        });
-        let error = match checked {
-            Ok(n_passes) if n_passes == reader.header().n_passes() => continue,
-            Ok(_) => {
+        let error = match corrections::whole_passes(&mut reader, chunk) {
+            Ok(whole) if whole.n_passes == reader.header().n_passes() => continue,
+            Ok(whole) => {
                 coarser.push([range.start, range.end]);
-                reader.chunk(chunk).err()
+                whole.error.or_else(|| reader.chunk(chunk).err())
             }
             Err(error) if !is_lost(&error) => return Err(unusable(path, &error)),
             Err(error) => {
@@ -89,16 +85,4 @@ pub(crate) fn run(args: &VerifyArgs, common: &Common) -> Result<u8, Failure> {
         quote(path)
     ));
     Ok(USAGE)
-}
-
-/// Whether a chunk's corrections are what an encoder writes.
-fn check_corrections(header: &FileHeader, chunk: usize, read: Chunk) -> Result<(), FileError> {
-    let (Some(slabs), Some(max_error)) = (read.corrections, header.max_error) else { return Ok(()) };
-    let n_slabs = slabs.len();
-    let info = header.chunk_signal(chunk);
-    let mut corrections = Corrections::new(&info, slabs, max_error);
-    (0..n_slabs).try_for_each(|slab| {
-        let checked = corrections.slab(slab).map(|_| ());
-        checked.map_err(|error| FileError::Inconsistent(format!("the corrections: {error}")))
-    })
 }

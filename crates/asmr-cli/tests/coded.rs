@@ -235,6 +235,11 @@ fn targets_that_contradict_are_refused() {
     }
     assert_eq!(n_cases, 10);
     assert_eq!(folder.names(), ["p.png"]);
+    // What is asked for instead can be had.
+    let refused = folder.asmr("encode p.png --bytes 300").expect(2).stderr;
+    let least = refused.split_once("ask for ").unwrap().1.split_once(' ').unwrap().0;
+    folder.asmr(&format!("encode p.png --bytes {least} --steps 20 --quiet")).expect(0);
+    assert!(folder.read("p.asmr").len() <= least.parse().unwrap(), "{least} bytes");
 }
 
 /// Errors stay within their bound, for every type of whole numbers, in chunks, and in regions.

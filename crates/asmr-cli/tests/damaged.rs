@@ -121,6 +121,36 @@ fn psnr(folder: &Folder, name: &str) -> f64 {
     10.0 * (255.0f64.powi(2) * whole.len() as f64 / squares).log10()
 }
 
+/// Corrections whose checksum is right and whose code is none: what they correct is left.
+#[test]
+fn false_corrections_leave_the_rest() {
+    let folder = Folder::new();
+    let (mut bytes, _) = sequence(&folder, "--lossless --progressive");
+    let index = 24 + u32::from_le_bytes(bytes[12..16].try_into().unwrap()) as usize;
+    let (n_parts, part) = (9, 2 * 3 + 1);
+    let entry = index + 24 * part;
+    let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()) as usize;
+    let (start, length) = (number(entry), number(entry + 8));
+    bytes[start + length / 2] ^= 0x55;
+    let sum = crc32fast::hash(&bytes[start..start + length]).to_le_bytes();
+    bytes[entry + 16..entry + 20].copy_from_slice(&sum);
+    let end = index + 24 * n_parts;
+    let sum = crc32fast::hash(&bytes[index..end]).to_le_bytes();
+    bytes[end..end + 4].copy_from_slice(&sum);
+    folder.write("d.asmr", &bytes);
+    folder.asmr("decode d.asmr -o out.png").refuses(2, &["d.asmr", "corrections"]);
+    let told = folder.asmr("verify d.asmr --json").expect(2).json();
+    assert_eq!((&told["lost"], &told["coarser"]), (&json!([]), &json!([[10, 20]])), "{told:#}");
+    let told = folder.asmr("decode d.asmr -o out.png --recover --json").expect(1).json();
+    assert_eq!(told["n_passes"], json!(2), "{told:#}");
+    let rows = |name: &str| match read(&folder.path(name)).samples() {
+        asmr::signal::Samples::U8(values) => values.chunks(10 * 120).map(<[u8]>::to_vec).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    let (whole, recovered) = (rows("whole.png"), rows("out.png"));
+    assert!(whole[0] == recovered[0] && whole[1] != recovered[1] && whole[2] == recovered[2]);
+}
+
 /// The beginning of a file in progressive order decodes: coarser, the shorter it is; nothing but `--progressive` and `--recover`
 /// takes it.
 #[test]

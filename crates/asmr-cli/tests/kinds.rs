@@ -163,6 +163,13 @@ fn parts_are_cut_alike_by_encode_and_eval() {
     // The same samples by seconds and by numbers.
     folder.run(["decode", "n.asmr", "-o", "a.wav", "--region", "0.01s..0.02s"]).expect(0);
     folder.run(["decode", "n.asmr", "-o", "b.wav", "--region", "80..160"]).expect(0);
+    // The end as it is shown, a sample or two too late.
+    folder.run(["decode", "n.asmr", "-o", "end.wav", "--region", "0.02s..0.0251s"]).expect(0);
+    assert_eq!(info_of(&folder.path("end.wav")).extents, [40]);
+    let mut other = folder.read("s.wav");
+    other[24..28].copy_from_slice(&16_000u32.to_le_bytes());
+    folder.write("other.wav", &other);
+    folder.run(["eval", "n.asmr", "other.wav"]).refuses(2, &["8000 Hz", "16000 Hz"]);
     assert_eq!(folder.read("a.wav"), folder.read("b.wav"));
     assert_eq!(info_of(&folder.path("a.wav")).extents, [80]);
 
@@ -173,12 +180,21 @@ fn parts_are_cut_alike_by_encode_and_eval() {
     folder.run(["eval", "n.asmr", "f.y4m", "--reps", "1"]).expect(0);
     folder.run(["decode", "n.asmr", "-o", "part.y4m", "--frames", "1..3"]).expect(0);
     assert_eq!(info_of(&folder.path("part.y4m")).extents, [2, 12, 16]);
+    folder
+        .run(["decode", "n.asmr", "-o", "none.y4m", "--frames", "1..9"])
+        .refuses(2, &["--frames has", "1..9"]);
+    // A folder that is there and empty is as good as none.
+    std::fs::create_dir(folder.path("frames")).unwrap();
+    folder.run(["decode", "n.asmr", "-o", "frames"]).expect(0);
+    assert_eq!(std::fs::read_dir(folder.path("frames")).unwrap().count(), 5);
 
     volume(&folder.path("v.npy"), VolumeContainer::Npy);
     let values = folder.read("v.npy");
     folder.write("v.raw", &values[values.len() - 960..]);
     encode(&folder, "v.raw", &["--shape", "6,8,10", "--dtype", "i16", "--spacing", "1.5,0.75,0.75"]);
     folder.run(["eval", "n.asmr", "v.raw", "--reps", "1"]).expect(0);
+    // The same values in a file that tells its shape itself.
+    folder.run(["eval", "n.asmr", "v.npy", "--reps", "1"]).expect(0);
     folder.run(["decode", "n.asmr", "-o", "slices.nii", "--region", "2..4,..,1..9"]).expect(0);
     let slices = info_of(&folder.path("slices.nii"));
     assert_eq!((slices.extents, slices.sample_type), (vec![2, 8, 8], SampleType::I16));
@@ -242,7 +258,7 @@ fn damaged_states_are_refused() {
     let folder = Folder::new();
     sound(&folder.path("s.wav"), 500);
     let call = ["encode", "s.wav", "-o", "n.asmr", "--resume", "--steps", "10", "--width", "8"];
-    folder.write("n.asmr.resume", b"something else entirely, long enough");
+    folder.write("n.asmr.resume", b"ASMRRSM2 and something else entirely, long enough");
     folder.run(call).refuses(2, &["n.asmr.resume", "without --resume"]);
     let said = {
         std::fs::remove_file(folder.path("n.asmr.resume")).unwrap();
@@ -320,4 +336,59 @@ fn bytes_of(dtype: &str) -> usize {
         "f64" => 8,
         _ => 4,
     }
+}
+
+/// Fewer samples of the same seconds.
+#[test]
+fn thumbnails_last_as_long() {
+    let folder = Folder::new();
+    sound(&folder.path("s.wav"), 72);
+    encode(&folder, "s.wav", &["--bases", "6,12"]);
+    folder.run(["decode", "n.asmr", "-o", "t.wav", "--thumbnail", "4"]).expect(0);
+    let info = info_of(&folder.path("t.wav"));
+    let Media::Audio(audio) = &info.media else { panic!("{info:?}") };
+    assert_eq!((info.extents[0], audio.sample_rate), (18, 2000));
+    folder.run(["decode", "n.asmr", "-o", "none.wav", "--thumbnail", "3"]).refuses(2, &["8000 Hz", "factor"]);
+
+    film(&folder.path("f.y4m"), 8);
+    encode(&folder, "f.y4m", &["--bases", "2,4;3,4;4,4"]);
+    folder.run(["decode", "n.asmr", "-o", "t.y4m", "--thumbnail", "4"]).expect(0);
+    let info = info_of(&folder.path("t.y4m"));
+    let Media::Video(video) = &info.media else { panic!("{info:?}") };
+    assert_eq!((info.extents.as_slice(), video.rate), (&[2, 3, 4][..], [6000, 1001]));
+    // Time keeps its samples where a chunk has one.
+    encode(&folder, "f.y4m", &["--bases", "1,1;3,4;4,4", "--chunk", "1"]);
+    folder.run(["decode", "n.asmr", "-o", "t.y4m", "--thumbnail", "4"]).expect(0);
+    let info = info_of(&folder.path("t.y4m"));
+    let Media::Video(video) = &info.media else { panic!("{info:?}") };
+    assert_eq!((info.extents.as_slice(), video.rate), (&[8, 3, 4][..], [24_000, 1001]));
+}
+
+/// All chunks together have more digits than one network may have.
+#[test]
+fn many_chunks_of_large_bases() {
+    let folder = Folder::new();
+    let values: Vec<u8> = (0..128).flat_map(|i| (wave(i) as f32).to_le_bytes()).collect();
+    folder.write("v.raw", &values);
+    let call =
+        "encode v.raw --shape 64,2 --dtype f32 --chunk 1 --bases 262144,4;2,1 --width 1 --steps 1 --quiet";
+    folder.asmr(&format!("{call} -o n.asmr")).expect(0);
+    folder.asmr("decode n.asmr -o out.raw").expect(0);
+    assert_eq!(folder.read("out.raw").len(), values.len());
+}
+
+/// The measures do not depend on the unit that values are in.
+#[test]
+fn smallest_and_largest_doubles() {
+    let folder = Folder::new();
+    let mut n_cases = 0;
+    for scale in [1e-310, 1e-170, 1e170, 1e300] {
+        let values: Vec<u8> = (0..144).flat_map(|i| (wave(i) * scale).to_le_bytes()).collect();
+        folder.write("v.raw", &values);
+        encode(&folder, "v.raw", &["--shape", "12,12", "--dtype", "f64"]);
+        let eval = folder.run(["eval", "n.asmr", "v.raw", "--reps", "1", "--json"]).expect(0).json();
+        assert!((5.0..300.0).contains(&eval["psnr_db"].as_f64().unwrap()), "{scale}: {eval}");
+        n_cases += 1;
+    }
+    assert_eq!(n_cases, 4);
 }

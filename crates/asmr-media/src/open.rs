@@ -8,6 +8,7 @@ use asmr::signal::{SampleType, SignalInfo};
 
 use crate::error::MediaError;
 use crate::stream::{SliceReader, SliceWriter};
+use crate::volume::is_npy;
 use crate::{
     AudioPart, FrameRange, Limits, ShapeOptions, ShapeReader, VolumeOptions, create_audio, create_picture,
     create_video, create_volume, is_audio, is_mesh, is_video, open_audio, open_audio_frames, open_picture,
@@ -170,8 +171,17 @@ pub fn reopen_signal(path: &Path, info: &SignalInfo, limits: &Limits) -> Result<
                 Some(FrameRange { start: video.first_frame, end: Some(end), rate: Some(video.rate) });
         }
         Media::Volume(volume) => {
-            options.array = (!volume.array.is_empty()).then(|| volume.array.clone());
-            if volume.container == VolumeContainer::Raw {
+            // Another file with the same values may tell more or less about itself.
+            let unreadable = |error| MediaError::Read { path: path.to_path_buf(), error };
+            let kind = volume_kind(path).map_err(unreadable)?;
+            let has_arrays = match kind {
+                Some(VolumeContainer::Npy) => !is_npy(path).map_err(unreadable)?,
+                kind => kind == Some(VolumeContainer::Zarr),
+            };
+            if has_arrays && !volume.array.is_empty() {
+                options.array = Some(volume.array.clone());
+            }
+            if kind.is_none() && volume.container == VolumeContainer::Raw {
                 options.shape = Some(info.extents.clone());
                 options.dtype = Some(info.sample_type);
                 options.big_endian = volume.big_endian;

@@ -130,7 +130,7 @@ pub fn open_volume(
 }
 
 /// Whether a file of `NumPy`'s is a single array. One that is damaged beyond recognition goes by its name.
-fn is_npy(path: &Path) -> io::Result<bool> {
+pub(crate) fn is_npy(path: &Path) -> io::Result<bool> {
     let mut start = Vec::new();
     File::open(path)?.take(npy_read::MAGIC.len() as u64).read_to_end(&mut start)?;
     Ok(start == npy_read::MAGIC

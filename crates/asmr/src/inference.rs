@@ -174,14 +174,25 @@ impl Request {
     /// # Errors
     /// [`RequestError`] for a range or a factor that the network cannot serve.
     pub fn output_extents(&self, partition: &Partition) -> Result<Vec<usize>, RequestError> {
+        self.output_extents_of(partition, partition.extents())
+    }
+
+    /// [`Self::output_extents`] of a signal of these extents, of which the partition is that of a chunk.
+    ///
+    /// # Errors
+    /// As [`Self::output_extents`].
+    pub fn output_extents_of(
+        &self,
+        partition: &Partition,
+        extents: &[usize],
+    ) -> Result<Vec<usize>, RequestError> {
         let factors = axis_factors(partition, self.thumbnail).ok_or_else(|| RequestError::Thumbnail {
             factor: self.thumbnail,
             valid: thumbnail_factors(partition),
         })?;
         (0..partition.n_axes())
             .map(|axis| {
-                let (start, end, extent) =
-                    (self.region.start[axis], self.region.end[axis], partition.extents()[axis]);
+                let (start, end, extent) = (self.region.start[axis], self.region.end[axis], extents[axis]);
                 if start >= end || end > extent as u64 {
                     return Err(RequestError::Range { axis, start, end, extent });
                 }
