@@ -401,8 +401,11 @@ pub(crate) fn decode_decisions(
         .collect();
     let Ok(mut decoder) = DefaultRangeDecoder::from_compressed(words);
     decide(&mut Decoder(&mut decoder))?;
-    // Nothing may follow it.
-    if decoder.maybe_exhausted() { Ok(()) } else { Err(CodingError) }
+    // Of all numbers in the last interval an encoder writes one, the first multiple of a word in it, and nothing may follow it.
+    let is_all = decoder.maybe_exhausted();
+    let (_, interval, value) = decoder.into_raw_parts();
+    let is_first = value.is_multiple_of(1 << 32) && value.wrapping_sub(interval.lower()) < 1 << 32;
+    if is_all && is_first { Ok(()) } else { Err(CodingError) }
 }
 
 /// Bytes that are no code of weights or corrections.

@@ -76,7 +76,10 @@ fn other_bytes_are_errors_or_corrections() {
             let mut other = code.clone();
             other[i] ^= 1 << bit;
             match decode(&info, 8, &other, 0) {
-                Ok(values) => assert_ne!(values, residuals, "byte {i}"),
+                Ok(values) => {
+                    assert_ne!(values, residuals, "byte {i}");
+                    assert_eq!(encode(&info, 8, &values, 0), other, "the only code of its corrections");
+                }
                 Err(_) => n_refused += 1,
             }
         }
@@ -90,7 +93,9 @@ fn other_bytes_are_errors_or_corrections() {
     for seed in 0..300u64 {
         let mut state = seed;
         let bytes: Vec<u8> = (0..seed % 60).map(|_| random(&mut state) as u8).collect();
-        let _ = decode(&info, 8, &bytes, seed % 3);
+        if let Ok(values) = decode(&info, 8, &bytes, seed % 3) {
+            assert_eq!(encode(&info, 8, &values, seed % 3), bytes, "the only code of its corrections");
+        }
     }
 }
 
