@@ -180,7 +180,7 @@ fn a_code_is_the_only_one_of_its_weights() {
                 n_taken += 1;
             }
             Err(error) => {
-                assert_eq!(error, CodingError);
+                assert_eq!(error, CodingError::Invalid);
                 n_refused += 1;
             }
         }
