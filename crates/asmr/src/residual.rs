@@ -16,7 +16,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::coding::{Coder, CodingError, NumberModel, decode_decisions, encode_decisions, number, zeros};
-use crate::signal::{SampleType, SignalInfo};
+use crate::signal::{SampleType, SignalInfo, shown};
 
 /// Values of a slab, if a slice is not larger.
 pub const SLAB_VALUES: usize = 1 << 17;
@@ -76,7 +76,7 @@ impl fmt::Display for MaxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Whole(bound) => bound.fmt(f),
-            Self::Real(bound) => bound.fmt(f),
+            Self::Real(bound) => f.write_str(&shown(bound)),
         }
     }
 }

@@ -174,6 +174,26 @@ fn slabs_have_limits() {
     assert_eq!(n_cases, 9);
 }
 
+/// The unit of floats' corrections is a normal number, and messages have no hundreds of digits.
+#[test]
+fn bounds_are_shown_short() {
+    let mut n_cases = 0;
+    for (bound, suits, shown) in [
+        (0.25, true, "0.25"),
+        (1e300, true, "1e300"),
+        (2e-308, true, "2e-308"),
+        (1e308, false, "1e308"),
+        (1e-308, false, "1e-308"),
+        (0.0, false, "0"),
+        (123_456.5, true, "123456.5"),
+    ] {
+        let max_error = MaxError::Real(bound);
+        assert_eq!((max_error.suits(SampleType::F64), max_error.to_string().as_str()), (suits, shown));
+        n_cases += 1;
+    }
+    assert_eq!(n_cases, 7);
+}
+
 #[test]
 fn slabs_hold_whole_slices() {
     assert_eq!(slab_slices(&info(&[10, SLAB_VALUES * 2], 1, SampleType::U8)), 1);

@@ -436,7 +436,7 @@ fn peak_bytes() -> Option<u64> {
 #[test]
 fn attacks_are_refused_quickly_and_with_a_reason() {
     let cases = attacks();
-    assert_eq!(cases.len(), 82);
+    assert_eq!(cases.len(), 83);
     let start = Instant::now();
     for (attack, bytes, reason) in &cases {
         for known_len in [Some(bytes.len() as u64), None] {
@@ -469,7 +469,7 @@ fn attacks_cost_no_memory() {
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && text.contains("refused 164 times"), "{text}");
+        assert!(output.status.success() && text.contains("refused 166 times"), "{text}");
         return;
     }
     let mut n = 0;
@@ -652,6 +652,7 @@ fn attacks() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("omega_0 of 0", framed(&with("30.0", "0")), "omega_0"),
         ("omega_0 of 1e39, infinite as f32", framed(&with("30.0", "1e39")), "omega_0"),
         ("omega_0 of 1e999", framed(&with("30.0", "1e999")), "invalid"),
+        ("omega_0 of 1e-50, 0 as f32", framed(&with("30.0", "1e-50")), "omega_0"),
         ("omega_0 NaN", framed(&with("30.0", "NaN")), "invalid"),
         (
             "NaN weight with right checksum",
