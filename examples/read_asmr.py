@@ -5,8 +5,7 @@
     python3 read_asmr.py FILE.asmr OUT.npy --raw    the networks' own values, before clamping and rounding
     python3 read_asmr.py FILE.asmr OUT.npy --first  of a file in progressive order, from the first passes alone
 
-It evaluates every sample by the definition, in double precision, in the order that docs/FORMAT.md fixes for corrected files: slow,
-and the truth.
+It evaluates every sample by the definition, in double precision and the order that docs/FORMAT.md fixes: slow, and the truth.
 """
 
 import json
@@ -36,11 +35,35 @@ def unique(pairs):
     return dict(pairs)
 
 
+def check_fields(part, fields):
+    """Refuses what has other fields; those with a question mark may be left out, and but for the colour none is empty."""
+    known = {name.rstrip("?"): name[-1] == "?" for name in fields.split()}
+    check(isinstance(part, dict) and set(part) <= set(known), f"a part of the header has other fields than {', '.join(known)}")
+    for name, is_optional in known.items():
+        value = part.get(name, 0 if is_optional else None)
+        check(name == "color" or value not in (None, "", []), f"the header's field {name} is missing or empty")
+
+
+def check_header(header, version):
+    """Refuses a header with other parts than its version has."""
+    check_fields(header, f"signal network {'weights' if version == 1 else 'chunks'} fit?")
+    signal, network = header["signal"], header["network"]
+    check_fields(signal, "extents channels sample_type color?" + " value_range? media?" * (version > 1))
+    is_old = signal["sample_type"] in ("u8", "u16", "f32")
+    check(is_old or (signal["sample_type"] in list(TYPES) and "value_range" in signal), "the sample type is none, or needs a range")
+    media = signal.get("media", {"kind": "audio"})
+    check(isinstance(media, dict) and media.get("kind") in ("audio", "video", "volume", "shape"), "the kind of media is none")
+    check_fields(network, "partition channels width omega_0 modulator")
+    check_fields(network["partition"], "extents bases")
+    check(network["modulator"] in ("linear", "nonlinear", "table"), "the modulator is none")
+    if version > 1:
+        check_fields(header["chunks"], "encoding extent n" + " max_error? refinements?" * (version > 2))
+
+
 def read(path, first_only=False):
     """The header, and for each chunk a flat array of f32 weights, or that and an array of corrections."""
     data = open(path, "rb").read()
-    check(data[:8] == MAGIC, "this is not an .asmr file")
-    check(len(data) >= 24, "the file is cut off")
+    check(data[:8] == MAGIC and len(data) >= 24, "this is not an .asmr file, or not even its first 24 bytes")
     version, flags, n_header, header_crc, prefix_crc = struct.unpack_from("<HHIII", data, 8)
     check(zlib.crc32(data[:20]) == prefix_crc, "the prefix is damaged")
     check(version in (1, 2, 3, 4), f"version {version} is not known")
@@ -48,53 +71,50 @@ def read(path, first_only=False):
     text = data[24 : 24 + n_header]
     check(zlib.crc32(text) == header_crc, "the header is damaged")
     header = json.loads(text.decode("utf-8"), object_pairs_hook=unique)
-    at = 24 + n_header
-    n_params = sum(int(np.prod(shape)) for _, shape in tensors(header["network"]))
+    check_header(header, version)
+    at, n_params = 24 + n_header, sum(math.prod(shape) for _, shape in tensors(header["network"]))
     if version == 1:
         check(header["weights"] == {"encoding": "f32", "n_bytes": 4 * n_params}, "the weights' length is wrong")
         check(len(data) == at + 4 * n_params + 4, "the file has the wrong length")
         check(zlib.crc32(data[:-4]) == struct.unpack("<I", data[-4:])[0], "the contents are damaged")
         header["chunks"] = {"encoding": "f32", "extent": header["signal"]["extents"][0], "n": 1}
-        return header, [np.frombuffer(data, "<f4", n_params, at)]
+        return header, [floats(data[at : at + 4 * n_params])]
     chunks = header["chunks"]
     check(chunks["encoding"] == ("f32" if version == 2 else "coded"), "the encoding is not the version's")
     check(chunks["n"] == -(-header["signal"]["extents"][0] // chunks["extent"]), "the number of chunks is wrong")
-    refinements = chunks.get("refinements", [])
-    corrects_floats = "max_error" in chunks and header["signal"]["sample_type"][0] == "f"
-    check((version == 4) == (bool(refinements) or corrects_floats), "what the file has is not the version's")
-    n_passes = 1 + len(refinements) + ("max_error" in chunks) if refinements else 1
-    n_parts = chunks["n"] * n_passes
-    index = data[at : at + 24 * n_parts]
-    check(len(data) >= at + len(index) + 8 and len(index) == 24 * n_parts, "the file is cut off")
-    check(struct.unpack_from("<II", data, at + len(index)) == (zlib.crc32(index), 0), "the index is damaged")
-    end, weights, parts = at + len(index) + 8, [], []
+    refinements, is_float = chunks.get("refinements", []), header["signal"]["sample_type"][0] == "f"
+    check((version == 4) == bool(refinements or (is_float and "max_error" in chunks)), "what the file has is not the version's")
+    size = 24 * chunks["n"] * (1 + len(refinements) + ("max_error" in chunks) if refinements else 1)
+    check(len(data) >= at + size + 8, "the file is cut off")
+    index = data[at : at + size]
+    check(struct.unpack_from("<II", data, at + size) == (zlib.crc32(index), 0), "the index is damaged")
+    end, parts = at + size + 8, []
     for offset, n_bytes, crc, zero in struct.iter_unpack("<QQII", index):
         check(offset == end and zero == 0 and offset + n_bytes <= len(data), "the index is invalid, or the file is cut off")
-        code = data[offset : offset + n_bytes]
-        check(zlib.crc32(code) == crc, "a chunk is damaged")
-        if version == 2:
-            check(n_bytes == 4 * n_params, "a chunk has the wrong length")
-            weights.append(np.frombuffer(code, "<f4"))
-        elif not refinements:
-            weights.append(decode_chunk(code, header, len(weights)))
-        parts.append(code)
+        parts.append(data[offset : offset + n_bytes])
+        check(zlib.crc32(parts[-1]) == crc, "a chunk is damaged")
+        check(version > 2 or n_bytes == 4 * n_params, "a chunk has the wrong length")
         end = offset + n_bytes
     check(end == len(data), "more bytes follow the last part")
-    if refinements:
-        passes = [parts[k :: chunks["n"]] for k in range(chunks["n"])]
-        weights = [decode_passes(codes[:1] if first_only else codes, header, k) for k, codes in enumerate(passes)]
-    return header, weights
+    if version == 2:
+        return header, [floats(part) for part in parts]
+    passes = [parts[k :: chunks["n"]] for k in range(chunks["n"])]
+    return header, [decode_chunk(codes[:1] if first_only else codes, header, k) for k, codes in enumerate(passes)]
+
+
+def floats(data):
+    weights = np.frombuffer(data, "<f4")
+    check(np.isfinite(weights).all(), "a weight is not finite")
+    return weights
 
 
 def tensors(network):
     """Names and shapes, in the order of the file."""
     bases, d, c = network["partition"]["bases"], network["width"], network["channels"]
     axes, levels = len(bases), len(bases[0])
-    layers = []
+    layers, modulators = [], []
     for i in range(levels - 1):
         layers += [(f"net.{i}.linear.weight", (d, axes if i == 0 else d)), (f"net.{i}.linear.bias", (d,))]
-    modulators = []
-    for i in range(levels - 1):
         name = f"modulators.{i}."
         if network["modulator"] == "linear":
             modulators += [(name + "linear.weight", (d, axes))]
@@ -111,11 +131,7 @@ class Decisions:
 
     def __init__(self, code):
         self.words = iter(struct.unpack(f">{(len(code) + 3) // 4}I", code + bytes(-len(code) % 4)))
-        self.low, self.width, self.value = 0, MASK, self.word() << 32
-        self.value |= self.word()
-
-    def word(self):
-        return next(self.words, 0)
+        self.low, self.width, self.value = 0, MASK, next(self.words, 0) << 32 | next(self.words, 0)
 
     def next(self, model):
         """Decodes a decision by a model [P, n] and teaches it."""
@@ -124,11 +140,10 @@ class Decisions:
         quotient = ((self.value - self.low) & MASK) // r
         check(quotient < ONE, "the code is invalid")
         yes = quotient >= p
-        self.low = (self.low + r * p) & MASK if yes else self.low
-        self.width = r * (ONE - p) if yes else r * p
+        self.low, self.width = ((self.low + r * p) & MASK, r * (ONE - p)) if yes else (self.low, r * p)
         if self.width < WORD:
             self.low, self.width = (self.low << 32) & MASK, self.width << 32
-            self.value = (self.value << 32) & MASK | self.word()
+            self.value = (self.value << 32) & MASK | next(self.words, 0)
         target = 48 if yes else ONE - 48
         step = abs(target - p) * 2 // (2 * n + 3)
         model[:] = [p + step if target > p else p - step, min(n + 1, 160)]
@@ -137,72 +152,58 @@ class Decisions:
     def raw(self):
         return self.next([ONE // 2, 0])
 
+    def end(self):
+        """Refuses every code but the one that is written of these decisions."""
+        is_first = self.value % WORD == 0 and (self.value - self.low) & MASK < WORD
+        check(is_first and not any(self.words), "the code is not the one of its decisions")
+
 
 def chunk_extents(header, k):
     extents, chunk = header["signal"]["extents"], header["chunks"]["extent"]
     return [min(chunk, extents[0] - k * chunk)] + extents[1:]
 
 
-def slabs(extents, channels):
+def slabs(header, k):
     """Numbers of slices of a chunk's slabs of corrections."""
-    step = max(2**17 // (int(np.prod(extents[1:])) * channels), 1)
+    extents = chunk_extents(header, k)
+    step = max(2**17 // (math.prod(extents[1:]) * header["signal"]["channels"]), 1)
     return [min(step, extents[0] - start) for start in range(0, extents[0], step)]
 
 
-def decode_chunk(code, header, k):
-    """The weights, or weights and corrections."""
-    if "max_error" not in header["chunks"]:
-        return decode_weights(code, header["network"])[0]
-    bound = whole_bound(header)
-    extents, channels = chunk_extents(header, k), header["signal"]["channels"]
-    weights, *codes = separate(code, 1 + len(slabs(extents, channels)))
-    return decode_weights(weights, header["network"])[0], decode_slabs(codes, extents, channels, bound)
-
-
-def decode_passes(codes, header, k):
-    """The weights of a chunk's passes, or weights and corrections."""
-    refinements, network = header["chunks"]["refinements"], header["network"]
-    weights, state = decode_weights(codes[0], network)
-    for octaves, code in zip(refinements, codes[1:]):
+def decode_chunk(parts, header, k):
+    """The weights of a chunk's first parts, or weights and corrections."""
+    network, refinements = header["network"], header["chunks"].get("refinements", [])
+    n_slabs, corrections = len(slabs(header, k)) if "max_error" in header["chunks"] else 0, None
+    if n_slabs and not refinements:
+        code, *corrections = separate(parts[0], 1 + n_slabs)
+        parts = [code]
+    weights, state = decode_weights(parts[0], network)
+    for octaves, code in zip(refinements, parts[1:]):
         weights, state = refine(code, network, state, octaves)
-    if len(codes) <= 1 + len(refinements):
+    if len(parts) > 1 + len(refinements):
+        corrections = separate(parts[-1], n_slabs)
+    if corrections is None:
         return weights
-    extents, channels = chunk_extents(header, k), header["signal"]["channels"]
-    codes = separate(codes[-1], len(slabs(extents, channels)))
-    return weights, decode_slabs(codes, extents, channels, whole_bound(header))
-
-
-def whole_bound(header):
-    """The bound of coded corrections, which of floats are multiples of a unit."""
-    return 0 if header["signal"]["sample_type"][0] == "f" else header["chunks"]["max_error"]
+    # Of floats, multiples of a unit.
+    bound = 0 if header["signal"]["sample_type"][0] == "f" else header["chunks"]["max_error"]
+    inner, channels, codes = chunk_extents(header, k)[1:], header["signal"]["channels"], zip(slabs(header, k), corrections)
+    return weights, np.concatenate([decode_corrections(code, [n, *inner], channels, bound) for n, code in codes])
 
 
 def separate(code, n):
     """Byte strings after their lengths."""
-    lengths = struct.unpack_from(f"<{n}I", code)
-    check(4 * n + sum(lengths) == len(code), "the lengths of a chunk's parts are wrong")
-    parts, at = [], 4 * n
-    for length in lengths:
-        parts.append(code[at : at + length])
-        at += length
-    return parts
-
-
-def decode_slabs(codes, extents, channels, bound):
-    counts = slabs(extents, channels)
-    return np.concatenate(
-        [decode_corrections(code, [n] + extents[1:], channels, bound) for n, code in zip(counts, codes)]
-    )
+    lengths = struct.unpack_from(f"<{n}I", code) if len(code) >= 4 * n else ()
+    check(len(lengths) == n and 4 * n + sum(lengths) == len(code), "the lengths of a chunk's parts are wrong")
+    ends = 4 * n + np.cumsum((0, *lengths))
+    return [code[start:end] for start, end in zip(ends, ends[1:])]
 
 
 def decode_corrections(code, extents, channels, bound):
     check(not code or code[-1] != 0, "the code of corrections has the wrong length")
     decisions, models = Decisions(code), {}
-    sound, row_length = len(extents) == 1, extents[-1]
-    rows = 1 if sound else int(np.prod(extents[:-1]))
-    together = rows if len(extents) < 3 else int(np.prod(extents[1:-1]))
-    c = np.zeros((rows, row_length, channels), dtype=object)
-    size = np.zeros_like(c)
+    sound, row_length, rows = len(extents) == 1, extents[-1], math.prod(extents[:-1])
+    together = rows if len(extents) < 3 else math.prod(extents[1:-1])
+    c, size = (np.zeros((rows, row_length, channels), dtype=object) for _ in range(2))
     for row in range(rows):
         above = row % together > 0
         for x in range(row_length):
@@ -219,6 +220,8 @@ def decode_corrections(code, extents, channels, bound):
                 near += 2 * size[row, x, channel - 1] if channel else 0
                 q = decode_number(decisions, models, (channel > 0, min(int(near).bit_length(), 13)), 35)
                 c[row, x, channel], size[row, x, channel] = p + q * (2 * bound + 1), abs(q)
+                check(abs(c[row, x, channel]) < 2**40, "a correction is out of range")
+    decisions.end()
     return c.reshape(*extents, channels)
 
 
@@ -242,8 +245,7 @@ def decode_number(decisions, models, key, longest):
 def decode_weights(code, network):
     """The weights, and for each tensor its class, the code of its finest step, its grades and its whole numbers."""
     shapes = tensors(network)
-    n_params = sum(int(np.prod(shape)) for _, shape in shapes)
-    least = -(-n_params // 32)
+    least = -(-sum(math.prod(shape) for _, shape in shapes) // 32)
     check(len(code) >= least and (len(code) == least or code[-1] != 0), "the code has the wrong length")
     decisions, models, state = Decisions(code), {}, []
 
@@ -258,15 +260,10 @@ def decode_weights(code, network):
         if len(shape) == 2 and decisions.raw():
             rows, columns = ([number("grade") for _ in range(n)] for n in shape)
             check(min(rows + columns) >= 0 and finest + max(rows) + max(columns) <= 255, "the steps are out of range")
-        kind = (
-            "modulator" if name.startswith("mod")
-            else "bias" if name.endswith("bias")
-            else "output" if name.startswith("last")
-            else "first" if name == "net.0.linear.weight"
-            else "hidden"
-        )
+        kind = next(kind for kind in ("modulators", "bias", "last_layer", "net.0.", "net.") if kind in name)
         grades = [row + column for row in rows for column in columns]
         state.append((kind, finest, grades, [number(kind, min(grade // 4, 7)) for grade in grades]))
+    decisions.end()
     return multiples(state), state
 
 
@@ -282,14 +279,15 @@ def refine(code, network, state, octaves):
         finest -= 4 * octaves
         check(finest >= 0 and max(map(abs, after)) < 1 << 21, "a weight is out of range")
         finer.append((kind, finest, grades, after))
+    decisions.end()
     return multiples(finer), finer
 
 
 def multiples(state):
     weights = []
     for _, finest, grades, numbers in state:
-        steps = [finest + grade for grade in grades]
-        weights += [q * (4 + step % 4) * 2.0 ** (step // 4 - 42) for q, step in zip(numbers, steps)]
+        for q, step in zip(numbers, (finest + grade for grade in grades)):
+            weights.append(q * (4 + step % 4) * 2.0 ** (step // 4 - 42))
     return np.array(weights, dtype=np.float32)
 
 
@@ -316,7 +314,7 @@ def evaluate(network, weights, extents):
     """The network at every sample of a grid with these extents, as FORMAT.md's exact values: extents × channels."""
     w, at, named = float(np.float32(network["omega_0"])), 0, {}
     for name, shape in tensors(network):
-        n = int(np.prod(shape))
+        n = math.prod(shape)
         named[name] = weights[at : at + n].astype(np.float64).reshape(shape)
         at += n
     bases = network["partition"]["bases"]
@@ -350,31 +348,33 @@ def modulation(network, named, i, w, x, digits):
     return linear(named[part + ".weight"], x, named[part + ".bias"]) * w
 
 
+def scale(values, signal):
+    """Values of the network's scale on the signal's, before they are rounded to its type; NaN counts as 0."""
+    kind, values = TYPES[signal["sample_type"]], np.where(np.isnan(values), 0.0, values)
+    if kind[-2] == "f" and "value_range" not in signal:
+        return values
+    low, high = map(float, signal["value_range"] if "value_range" in signal else (0, np.iinfo(kind).max))
+    return low + np.clip(values, 0, 1) * (high - low)
+
+
 def restore(values, signal):
     """Values of the network's scale as stored ones."""
     kind = TYPES[signal["sample_type"]]
-    is_float, value_range = kind[-2] == "f", signal.get("value_range")
-    if value_range is None and is_float:
-        return values.astype(kind)
-    low, high = value_range or (0, np.iinfo(kind).max)
-    values = low + np.clip(values, 0, 1) * (high - low)
-    if is_float:
-        return values.astype(kind)
-    return np.clip(np.rint(values), np.iinfo(kind).min, np.iinfo(kind).max).astype(kind)
+    if kind[-2] == "f":
+        return (scale(values, signal) if "value_range" in signal else values).astype(kind)
+    return np.clip(np.rint(scale(values, signal)), np.iinfo(kind).min, np.iinfo(kind).max).astype(kind)
 
 
 def correct(values, corrections, header):
     """Exact values of the network's scale as stored ones, corrected."""
     signal = header["signal"]
-    kind, value_range = TYPES[signal["sample_type"]], signal.get("value_range")
+    kind = TYPES[signal["sample_type"]]
     if kind[-2] != "f":
-        limits = np.iinfo(kind)
-        corrected = np.array(restore(values, signal).astype(np.int64) + corrections, dtype=np.int64)
-        return np.clip(corrected, limits.min, limits.max).astype(kind)
+        corrected = restore(values, signal).astype(np.int64) + corrections.astype(np.int64)
+        return np.clip(corrected, np.iinfo(kind).min, np.iinfo(kind).max).astype(kind)
     unit = 2.0 * header["chunks"]["max_error"] * (1023.0 / 1024.0)
-    low, high = value_range or (-np.inf, np.inf)
-    values = low + np.clip(values, 0, 1) * (high - low) if value_range else values
-    return np.clip(values + corrections.astype(np.float64) * unit, low, high).astype(kind)
+    low, high = map(float, signal.get("value_range", (-np.inf, np.inf)))
+    return np.clip(scale(values, signal) + corrections.astype(np.float64) * unit, low, high).astype(kind)
 
 
 def main(arguments):
@@ -395,5 +395,5 @@ def main(arguments):
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
-    except (Bad, OSError, KeyError, ValueError, TypeError) as error:
+    except (Bad, OSError, LookupError, ValueError, TypeError, ArithmeticError, MemoryError, RecursionError) as error:
         sys.exit(f"read_asmr: {sys.argv[1] if len(sys.argv) > 1 else ''}: {error}")

@@ -20,11 +20,13 @@ const PREFIX: usize = 24;
 const ENTRY: usize = 24;
 /// The most values that are decoded of a file.
 const MAX_DECODED: usize = 1 << 12;
+/// The most values of a chunk whose corrections are decoded: two slabs.
+const MAX_CORRECTED: u64 = 2 * residual::SLAB_VALUES as u64;
 /// Bytes before the file itself in an input of `decoder`.
 const REQUEST: usize = 20;
 
 const LIMITS: Limits =
-    Limits { max_header_bytes: 1 << 13, max_params: 1 << 14, max_values: 1 << 40, max_table_values: 1 << 16 };
+    Limits { max_header_bytes: 1 << 13, max_params: 1 << 14, max_values: 1 << 40, max_table_values: 1 << 17 };
 
 /// A file as it is, and with its checksums made right, without which hardly any change is looked at.
 pub(crate) fn reader(bytes: &[u8]) -> bool {
@@ -175,40 +177,52 @@ fn check(bytes: &[u8]) -> bool {
     }
     if is_whole {
         let chunks: Vec<Chunk> = chunks.into_iter().flatten().collect();
-        check_written(&header, &chunks);
+        check_written(bytes, &header, &chunks);
     }
     is_whole
 }
 
-/// Corrections of a chunk are refused or kept to its type's range, and the same for a part as for all.
-fn correct(header: &FileHeader, info: &SignalInfo, read: &Chunk) {
-    let (Some(slabs), Some(max_error)) = (&read.corrections, header.max_error) else { return };
+/// Corrections of a chunk are refused, or are coded as they were read; what they correct is kept to its type's range, and the same for
+/// a part as for all. Gives the number of slabs that were decoded.
+fn correct(header: &FileHeader, info: &SignalInfo, read: &Chunk) -> usize {
+    let (Some(slabs), Some(max_error)) = (&read.corrections, header.max_error) else { return 0 };
     let n_values = info.n_values().unwrap_or(u64::MAX);
-    if n_values > MAX_DECODED as u64 {
-        return;
+    if n_values > MAX_CORRECTED {
+        return 0;
     }
-    // So few values are one slab.
-    assert_eq!(slabs.len(), 1);
-    let n_slices = info.extents[0];
-    let Ok(corrections) = residual::decode(info, n_slices, &slabs[0], max_error.coded()) else { return };
-    assert_eq!(corrections.len() as u64, n_values);
-    let code = residual::encode(info, n_slices, &corrections, max_error.coded());
-    let again = residual::decode(info, n_slices, &code, max_error.coded());
-    assert!(again.is_ok_and(|again| again == corrections), "corrections differ after coding");
+    let (n_slices, step) = (info.extents[0], residual::slab_slices(info));
+    assert_eq!(slabs.len(), n_slices.div_ceil(step));
+    for (slab, code) in slabs.iter().enumerate() {
+        let n = step.min(n_slices - slab * step);
+        let Ok(corrections) = residual::decode(info, n, code, max_error.coded()) else { return slab };
+        assert_eq!(corrections.len(), n * info.slice_values());
+        let again = residual::encode(info, n, &corrections, max_error.coded());
+        assert!(again == *code, "a code that is not the one of its corrections");
+    }
+    if n_values > MAX_DECODED as u64 {
+        return slabs.len();
+    }
     let decoder = ExactDecoder::new(&read.network);
     if info.sample_type.is_float() {
         let all = decoder.values(info, 0..n_slices);
         assert!(all.ends_with(&decoder.values(info, n_slices - 1..n_slices)));
         assert!(all.iter().all(|x| !x.is_nan()));
-        return;
+    } else {
+        let all = decoder.whole_numbers(info, 0..n_slices);
+        assert!(all.ends_with(&decoder.whole_numbers(info, n_slices - 1..n_slices)));
     }
-    let all = decoder.whole_numbers(info, 0..n_slices);
-    assert!(all.ends_with(&decoder.whole_numbers(info, n_slices - 1..n_slices)));
+    slabs.len()
 }
 
-/// What was read can be written; what was written is read as the same, and written again as the same bytes.
-fn check_written(header: &FileHeader, chunks: &[Chunk]) {
+/// What was read can be written, weights and corrections as the bytes that they were; what was written is read as the same, and written
+/// again as the same bytes.
+fn check_written(bytes: &[u8], header: &FileHeader, chunks: &[Chunk]) {
     let once = written(header, chunks);
+    // Of passes the last weights alone are known here.
+    if header.refinements.is_empty() {
+        let n_parts = header.n_chunks();
+        assert!(stored(&once, n_parts) == stored(bytes, n_parts), "the same weights as other bytes");
+    }
     let mut reader = AsmrReader::open(Cursor::new(&once[..]), &Limits::default()).expect("our own file");
     assert_eq!(reader.header(), header);
     let again: Vec<Chunk> =
@@ -375,6 +389,12 @@ fn weight_bytes(json: &[u8]) -> usize {
         .map_or(0, |network| network.n_params() * 4)
 }
 
+/// What follows the header and the index of a whole file, but for the last checksum of version 1.
+fn stored(file: &[u8], n_parts: usize) -> &[u8] {
+    let end = header_end(file).expect("it was opened");
+    if file[8..10] == [1, 0] { &file[end..file.len() - 4] } else { &file[end + n_parts * ENTRY + 8..] }
+}
+
 /// The parts of a whole file with one kind of chunk, as [`assembled`] takes them.
 ///
 /// # Errors
@@ -387,10 +407,7 @@ pub fn parts(file: &[u8]) -> Result<Vec<u8>, FileError> {
     let end = header_end(file).expect("it was opened");
     let json = file[PREFIX..end].trim_ascii_end();
     let n_parts = reader.header().n_chunks() * reader.header().n_passes();
-    let mut weights = match reader.version() {
-        1 => &file[end..file.len() - 4],
-        _ => &file[end + n_parts * ENTRY + 8..],
-    };
+    let mut weights = stored(file, n_parts);
     let mut content = [&[reader.version() as u8], json, &[0]].concat();
     if reader.header().encoding == Encoding::F32 {
         content.extend(&weights[..weights.len().min(512)]);
@@ -409,6 +426,12 @@ pub fn parts(file: &[u8]) -> Result<Vec<u8>, FileError> {
 
 #[cfg(test)]
 mod tests {
+    use asmr::coding::{Step, TensorSteps};
+    use asmr::network::Modulator;
+    use asmr::partition::Partition;
+    use asmr::residual::MaxError;
+    use asmr::signal::SampleType;
+
     use super::*;
 
     #[test]
@@ -425,5 +448,35 @@ mod tests {
         assert_eq!(summed(&broken)[30], broken[30]);
         broken[30] ^= 1;
         assert_eq!(summed(&broken), bytes);
+    }
+
+    /// Corrections of two slices that are too large for one slab.
+    #[test]
+    fn all_slabs_are_looked_at() {
+        let extents = [2, 70_000];
+        let partition = Partition::new(&extents, &[vec![1, 2], vec![280, 250]]).unwrap();
+        let network =
+            NetworkConfig { partition, channels: 1, width: 1, omega_0: 30.0, modulator: Modulator::Linear };
+        let signal = SignalInfo::plain(extents.to_vec(), 1, SampleType::U8, None);
+        let header = FileHeader {
+            encoding: Encoding::Coded,
+            max_error: Some(MaxError::Whole(1)),
+            ..FileHeader::single(signal.clone(), network.clone(), None)
+        };
+        let steps = vec![TensorSteps::uniform(Step::from_code(0)); network.tensors().len()];
+        let network = Network::new(network.clone(), vec![0.0; network.n_params()]).unwrap();
+        let slab = |modulus: i64| {
+            let residuals: Vec<i64> = (0..70_000).map(|i| i * i % modulus - 3).collect();
+            residual::encode(&signal, 1, &residuals, 1)
+        };
+        // No code ends with a byte of 0.
+        for (slabs, n_good) in [([slab(7), slab(11)], 2), ([slab(7), vec![0]], 1)] {
+            let mut writer = AsmrWriter::new(Cursor::new(Vec::new()), header.clone()).unwrap();
+            writer.push_corrected(&network, Some(&steps), Some(&slabs)).unwrap();
+            let file = writer.finish().unwrap().0.into_inner();
+            assert!(reader(&file));
+            let chunk = AsmrReader::open(Cursor::new(&file[..]), &LIMITS).unwrap().chunk(0).unwrap();
+            assert_eq!(correct(&header, &signal, &chunk), n_good);
+        }
     }
 }

@@ -244,7 +244,7 @@ impl QuantisedWeights {
         // What is coded has one form: no bytes of 0 at its end beyond the least number.
         let least = least_bytes(config);
         if bytes.len() < least || (bytes.len() > least && bytes.last() == Some(&0)) {
-            return Err(CodingError);
+            return Err(CodingError::Invalid);
         }
         let n = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
         let tensors = config.tensors();
@@ -329,10 +329,10 @@ impl QuantisedWeights {
             for (q, added) in weights.values.iter_mut().zip(added) {
                 let finer = (i64::from(*q) << bits) + i64::from(added);
                 let is_small = finer.unsigned_abs() <= MAX_MAGNITUDE.unsigned_abs().into();
-                *q = if is_small { finer as i32 } else { return Err(CodingError) };
+                *q = if is_small { finer as i32 } else { return Err(CodingError::Invalid) };
             }
             for steps in &mut weights.steps {
-                steps.finest.code = steps.finest.code.checked_sub(4 * bits).ok_or(CodingError)?;
+                steps.finest.code = steps.finest.code.checked_sub(4 * bits).ok_or(CodingError::Invalid)?;
             }
         }
         Ok(weights)
@@ -389,7 +389,7 @@ pub(crate) fn decode_decisions(
     decide: impl FnOnce(&mut Decoder<'_>) -> Result<(), CodingError>,
 ) -> Result<(), CodingError> {
     if bytes.last() == Some(&0) {
-        return Err(CodingError);
+        return Err(CodingError::Invalid);
     }
     let words: Vec<u32> = bytes
         .chunks(4)
@@ -401,14 +401,35 @@ pub(crate) fn decode_decisions(
         .collect();
     let Ok(mut decoder) = DefaultRangeDecoder::from_compressed(words);
     decide(&mut Decoder(&mut decoder))?;
-    // Nothing may follow it.
-    if decoder.maybe_exhausted() { Ok(()) } else { Err(CodingError) }
+    // Of all numbers in the last interval an encoder writes one, the first multiple of a word in it, and nothing may follow it.
+    let is_all = decoder.maybe_exhausted();
+    let (_, interval, value) = decoder.into_raw_parts();
+    let is_first = value.is_multiple_of(1 << 32) && value.wrapping_sub(interval.lower()) < 1 << 32;
+    if is_all && is_first { Ok(()) } else { Err(CodingError::Invalid) }
 }
 
-/// Bytes that are no code of weights or corrections.
+/// Why weights or corrections are not decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the coded numbers are not what an encoder writes")]
-pub struct CodingError;
+pub enum CodingError {
+    /// Bytes that are no code of any.
+    #[error("the coded numbers are not what an encoder writes")]
+    Invalid,
+    /// Memory could not be had.
+    #[error("not enough memory for {n_bytes} bytes of decoded values")]
+    Memory {
+        /// Bytes asked for.
+        n_bytes: u64,
+    },
+}
+
+/// Zeros, as many as a file says and there is memory for.
+pub(crate) fn zeros<T: Clone + Default>(n: usize) -> Result<Vec<T>, CodingError> {
+    let mut values = Vec::new();
+    let n_bytes = (n as u64).saturating_mul(size_of::<T>() as u64);
+    values.try_reserve_exact(n).map_err(|_| CodingError::Memory { n_bytes })?;
+    values.resize(n, T::default());
+    Ok(values)
+}
 
 /// One direction of the coder: both take the same decisions in the same order.
 pub(crate) trait Coder {
@@ -420,7 +441,7 @@ pub(crate) struct Encoder<'a>(&'a mut DefaultRangeEncoder);
 
 impl Coder for Encoder<'_> {
     fn bit(&mut self, probability: &mut Probability, bit: bool) -> Result<bool, CodingError> {
-        self.0.encode_symbol(bit, *probability).map_err(|_| CodingError)?;
+        self.0.encode_symbol(bit, *probability).map_err(|_| CodingError::Invalid)?;
         probability.update(bit);
         Ok(bit)
     }
@@ -430,7 +451,7 @@ pub(crate) struct Decoder<'a>(&'a mut DefaultRangeDecoder);
 
 impl Coder for Decoder<'_> {
     fn bit(&mut self, probability: &mut Probability, _bit: bool) -> Result<bool, CodingError> {
-        let bit = self.0.decode_symbol(*probability).map_err(|_| CodingError)?;
+        let bit = self.0.decode_symbol(*probability).map_err(|_| CodingError::Invalid)?;
         probability.update(bit);
         Ok(bit)
     }
@@ -608,11 +629,12 @@ fn code_steps(
         for (grades, n) in [(&mut steps.rows, n_rows), (&mut steps.columns, n_columns)] {
             grades.resize(n, 0);
             for grade in grades {
-                *grade = u8::try_from(number(coder, model, i64::from(*grade))?).map_err(|_| CodingError)?;
+                *grade = u8::try_from(number(coder, model, i64::from(*grade))?)
+                    .map_err(|_| CodingError::Invalid)?;
             }
         }
     }
-    if steps.fit(shape) { Ok(()) } else { Err(CodingError) }
+    if steps.fit(shape) { Ok(()) } else { Err(CodingError::Invalid) }
 }
 
 /// Codes a whole number of at most `LONGEST` bits.

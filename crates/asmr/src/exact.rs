@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 
+use crate::coding::{CodingError, zeros};
 use crate::network::{Modulator, Network, NetworkConfig};
 use crate::partition::Partition;
 use crate::signal::SignalInfo;
@@ -113,9 +114,24 @@ impl<'a> ExactDecoder<'a> {
     /// Whole numbers of some slices of the slowest axis, row-major, channel last, within their type's range.
     ///
     /// # Panics
-    /// When the signal has other extents or channels than the network, its values are floats, or the slices are none of its.
+    /// As [`Self::try_whole_numbers`], and when there is no memory for them.
     #[must_use]
     pub fn whole_numbers(&self, info: &SignalInfo, slices: Range<usize>) -> Vec<i64> {
+        self.try_whole_numbers(info, slices).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// [`Self::whole_numbers`], where how many there are is a file's choice.
+    ///
+    /// # Errors
+    /// [`CodingError::Memory`].
+    ///
+    /// # Panics
+    /// When the signal has other extents or channels than the network, its values are floats, or the slices are none of its.
+    pub fn try_whole_numbers(
+        &self,
+        info: &SignalInfo,
+        slices: Range<usize>,
+    ) -> Result<Vec<i64>, CodingError> {
         let Some((least, greatest)) = info.sample_type.whole_range() else { panic!("whole numbers") };
         self.decode(info, slices, |value| {
             (scaled(info, value).round_ties_even() as i64).clamp(least, greatest)
@@ -126,9 +142,20 @@ impl<'a> ExactDecoder<'a> {
     /// value range; as the network gives them where there is none and the type is a float's (0 for NaN).
     ///
     /// # Panics
-    /// When the signal has other extents or channels than the network, or the slices are none of its.
+    /// As [`Self::try_values`], and when there is no memory for them.
     #[must_use]
     pub fn values(&self, info: &SignalInfo, slices: Range<usize>) -> Vec<f64> {
+        self.try_values(info, slices).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// [`Self::values`], where how many there are is a file's choice.
+    ///
+    /// # Errors
+    /// [`CodingError::Memory`].
+    ///
+    /// # Panics
+    /// When the signal has other extents or channels than the network, or the slices are none of its.
+    pub fn try_values(&self, info: &SignalInfo, slices: Range<usize>) -> Result<Vec<f64>, CodingError> {
         if info.value_range.is_none() && info.sample_type.is_float() {
             return self.decode(info, slices, |value| if value.is_nan() { 0.0 } else { value });
         }
@@ -140,14 +167,14 @@ impl<'a> ExactDecoder<'a> {
         info: &SignalInfo,
         slices: Range<usize>,
         stored: impl Fn(f64) -> T + Sync,
-    ) -> Vec<T> {
+    ) -> Result<Vec<T>, CodingError> {
         let partition = &self.config.partition;
         assert!(info.extents == partition.extents() && info.channels == self.config.channels, "its signal");
         assert!(slices.start <= slices.end && slices.end <= info.extents[0], "its slices");
         let slice = info.slice_values();
         // Slices of one cell of the level before the last: on each level they are in one row of cells.
         let stride = partition.stride(0, partition.n_levels() - 2) as usize;
-        let mut values = vec![T::default(); slices.len() * slice];
+        let mut values: Vec<T> = zeros(slices.len() * slice)?;
         let mut parts = Vec::new();
         let (mut at, mut rest) = (slices.start, &mut values[..]);
         while at < slices.end {
@@ -157,27 +184,32 @@ impl<'a> ExactDecoder<'a> {
             (at, rest) = (next, after);
         }
         let decode = |(slices, out): (Range<usize>, &mut [T])| {
-            self.row_of_cells(slices, &mut |i, v| out[i] = stored(v));
+            self.row_of_cells(slices, &mut |i, v| out[i] = stored(v))
         };
         #[cfg(feature = "threads")]
         {
             use rayon::prelude::*;
-            parts.into_par_iter().for_each(decode);
+            parts.into_par_iter().try_for_each(decode)?;
         }
         #[cfg(not(feature = "threads"))]
-        parts.into_iter().for_each(decode);
-        values
+        parts.into_iter().try_for_each(decode)?;
+        Ok(values)
     }
 
     /// Values of slices that lie in one cell of every level but the last along the slowest axis.
-    fn row_of_cells(&self, slices: Range<usize>, take: &mut dyn FnMut(usize, f64)) {
+    fn row_of_cells(
+        &self,
+        slices: Range<usize>,
+        take: &mut dyn FnMut(usize, f64),
+    ) -> Result<(), CodingError> {
         let (partition, width, channels) = (&self.config.partition, self.config.width, self.config.channels);
         let (omega_0, last) = (f64::from(self.config.omega_0), partition.n_levels() - 1);
         let inner = partition.n_axes() - 1;
         // Cells of a level along the other axes.
         let extents =
             |level: usize| -> Vec<usize> { (1..=inner).map(|axis| cells(partition, axis, level)).collect() };
-        let mut features: Vec<f64> = Vec::new();
+        // Inner phases of the level before, by cell.
+        let mut phases: Vec<f64> = Vec::new();
         let mut before: Vec<usize> = Vec::new();
         for level in 0..=last {
             let here = extents(level);
@@ -188,7 +220,7 @@ impl<'a> ExactDecoder<'a> {
                 row..row + 1
             };
             let (n, n_inputs) = (here.iter().product::<usize>(), if level == 0 { inner + 1 } else { width });
-            let mut next = if level == last { Vec::new() } else { vec![0.0; n * n_inputs] };
+            let mut next: Vec<f64> = zeros(if level == last { 0 } else { n * width })?;
             let (mut z, mut y) = (vec![0.0; n_inputs], vec![0.0; channels]);
             let mut place = vec![0usize; inner + 1];
             for row in rows {
@@ -214,7 +246,7 @@ impl<'a> ExactDecoder<'a> {
                             }
                         }
                         let modulation = &self.modulations[level][tuple * width..][..width];
-                        let hidden = &features[parent * width..][..width];
+                        let hidden = &phases[parent * width..][..width];
                         for ((z, &u), &m) in z.iter_mut().zip(hidden).zip(modulation) {
                             *z = sine(u + m);
                         }
@@ -226,23 +258,26 @@ impl<'a> ExactDecoder<'a> {
                             take(at + channel, y);
                         }
                     } else {
-                        next[cell * n_inputs..][..n_inputs].copy_from_slice(&z);
+                        let out = &mut next[cell * width..][..width];
+                        self.layers[level].apply(&z, out);
+                        for u in out {
+                            *u *= omega_0;
+                        }
                     }
                 }
             }
-            if level < last {
-                features.clear();
-                features.resize(n * width, 0.0);
-                for (z, u) in next.chunks_exact(n_inputs).zip(features.chunks_exact_mut(width)) {
-                    self.layers[level].apply(z, u);
-                    for u in u {
-                        *u *= omega_0;
-                    }
-                }
-                before = here;
-            }
+            (phases, before) = (next, here);
         }
+        Ok(())
     }
+}
+
+/// Phases that decoding a slab of `n_slices` holds of one level: for all its cells, the threads' together.
+pub(crate) fn n_phases(config: &NetworkConfig, n_slices: usize) -> u128 {
+    // Coarser levels have no more cells than the last with phases.
+    let (partition, leaf) = (&config.partition, config.partition.n_levels() - 2);
+    let inner = (1..partition.n_axes()).map(|axis| cells(partition, axis, leaf) as u128).product::<u128>();
+    inner * u128::from((n_slices as u64).div_ceil(partition.stride(0, leaf))) * config.width as u128
 }
 
 /// A network's value on the signal's scale.

@@ -63,7 +63,9 @@ use std::io::{self, Read, Write};
 use thiserror::Error;
 
 use crate::coding::TensorSteps;
+use crate::exact::n_phases;
 use crate::network::{MAX_PARAMS, Network, NetworkConfig, NetworkError};
+use crate::residual;
 use crate::signal::{SignalError, SignalInfo};
 use header::Header;
 
@@ -88,6 +90,10 @@ const CHECKSUM_LEN: u64 = 4;
 /// Bytes read or written at once.
 const CHUNK: usize = 1 << 16;
 
+/// How many more phases a slab may have than a table may have values: a frame of 3840 × 2160 in blocks of 4 × 4 has 518,400 cells, of
+/// width 512 nearly 2^28 phases.
+const PHASES_PER_TABLE_VALUE: u64 = 4;
+
 /// What a reader accepts. The defaults take every file of a reasonable signal and bound what a decoder will later
 /// be asked to do; set smaller ones for files from strangers, larger ones for very large signals.
 ///
@@ -105,6 +111,9 @@ pub struct Limits {
     /// Most values in the digit tables of all levels together: digit tuples times the larger of width and channels.
     /// Default 2^26, half a GiB as sines and cosines. Decoders build such tables whole, and a small file may ask
     /// for 2^24 tuples a level.
+    ///
+    /// Where decoded values are corrected, also the most of them in a slab of corrections ([`crate::residual`]), which is a slice at
+    /// least, and a quarter of the most phases of a level in it: cells times width. They are held whole too.
     pub max_table_values: u64,
 }
 
@@ -120,7 +129,11 @@ impl Default for Limits {
 }
 
 impl Limits {
-    fn check(&self, header: &FileHeader) -> Result<(), FileError> {
+    /// Refuses a valid header that asks for more, as every reader does: to know before a fit that its result can be read.
+    ///
+    /// # Errors
+    /// [`FileError::Limit`].
+    pub fn check(&self, header: &FileHeader) -> Result<(), FileError> {
         let (signal, config) = (&header.signal, &header.network);
         let limit = |what, actual: u128, limit: u64, field| {
             if actual > u128::from(limit) {
@@ -137,7 +150,16 @@ impl Limits {
         let tuples: u128 =
             (1..config.partition.n_levels()).map(|l| config.partition.n_tuples(l) as u128).sum();
         let tables = tuples * config.width.max(config.channels) as u128;
-        limit("values in the levels' digit tables", tables, self.max_table_values, "max_table_values")
+        limit("values in the levels' digit tables", tables, self.max_table_values, "max_table_values")?;
+        if header.max_error.is_some() {
+            let n_slices = residual::slab_slices(signal).min(header.chunk_extent);
+            let slab = samples / signal.extents[0] as u128 * (n_slices * signal.channels) as u128;
+            limit("values in a slab of corrections", slab, self.max_table_values, "max_table_values")?;
+            let phases = n_phases(config, n_slices);
+            let most = self.max_table_values.saturating_mul(PHASES_PER_TABLE_VALUE);
+            limit("phases in a slab of corrections", phases, most, "max_table_values")?;
+        }
+        Ok(())
     }
 }
 

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::signal::{SampleType, SignalError, SignalInfo};
 
+/// Bytes of the header of a NIfTI-1 file.
+const NIFTI_HEADER_BYTES: usize = 348;
+
 /// The kind of a signal.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -194,7 +197,14 @@ impl Media {
                 check(
                     volume.header.len() % 2 == 0 && volume.header.bytes().all(|b| b.is_ascii_hexdigit()),
                     &|| "a header that is not made of hexadecimal digits".to_owned(),
-                )
+                )?;
+                let n_bytes = volume.header.len() / 2;
+                let is_whole = matches!(n_bytes, 0 | NIFTI_HEADER_BYTES);
+                check(volume.container != VolumeContainer::Nifti || is_whole, &|| {
+                    format!(
+                        "a header of {n_bytes} bytes, which is not one of NIfTI-1; that has {NIFTI_HEADER_BYTES}"
+                    )
+                })
             }
             Self::Shape(shape) => {
                 n_axes(3..=3)?;

@@ -7,7 +7,7 @@ use std::ops::Range;
 use thiserror::Error;
 
 use crate::partition::Partition;
-use crate::signal::MAX_CHANNELS;
+use crate::signal::{MAX_CHANNELS, shown};
 
 /// The widest network.
 pub const MAX_WIDTH: usize = 16_384;
@@ -54,7 +54,7 @@ pub enum NetworkError {
     #[error("{0} channels: a network has 1 to {MAX_CHANNELS}")]
     Channels(usize),
     /// A frequency that is no positive number.
-    #[error("omega_0 is {0}; it must be finite and above 0, at most 10000")]
+    #[error("omega_0 is {}; it must be finite and above 0, at most 10000", shown(.0))]
     Omega(f32),
     /// More weights than allowed.
     #[error("this shape has {0} weights; at most {MAX_PARAMS} are allowed")]

@@ -15,8 +15,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::coding::{Coder, CodingError, NumberModel, decode_decisions, encode_decisions, number};
-use crate::signal::{SampleType, SignalInfo};
+use crate::coding::{Coder, CodingError, NumberModel, decode_decisions, encode_decisions, number, zeros};
+use crate::signal::{SampleType, SignalInfo, shown};
 
 /// Values of a slab, if a slice is not larger.
 pub const SLAB_VALUES: usize = 1 << 17;
@@ -76,7 +76,7 @@ impl fmt::Display for MaxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Whole(bound) => bound.fmt(f),
-            Self::Real(bound) => bound.fmt(f),
+            Self::Real(bound) => f.write_str(&shown(bound)),
         }
     }
 }
@@ -115,39 +115,49 @@ fn rows_together(info: &SignalInfo) -> usize {
 pub fn encode(info: &SignalInfo, n_slices: usize, residuals: &[i64], max_error: u64) -> Vec<u8> {
     assert_eq!(residuals.len(), n_slices * info.slice_values(), "whole slices");
     let mut values = residuals.to_vec();
-    encode_decisions(|coder| code(coder, info, n_slices, max_error, &mut values))
+    let length = row_length(info, n_slices);
+    let rows = [vec![0; length], vec![0; length]];
+    encode_decisions(|coder| code(coder, info, n_slices, max_error, &mut values, rows))
 }
 
 /// Decodes a slab: corrections to be added to what the network gives.
 ///
 /// # Errors
-/// [`CodingError`] for bytes that nothing is coded as.
+/// [`CodingError`] for bytes that nothing is coded as, and where there is no memory for a slab.
 pub fn decode(
     info: &SignalInfo,
     n_slices: usize,
     bytes: &[u8],
     max_error: u64,
 ) -> Result<Vec<i64>, CodingError> {
-    let mut values = vec![0; n_slices * info.slice_values()];
-    decode_decisions(bytes, |coder| code(coder, info, n_slices, max_error, &mut values))?;
+    let mut values = zeros(n_slices * info.slice_values())?;
+    let length = row_length(info, n_slices);
+    let rows = [zeros(length)?, zeros(length)?];
+    decode_decisions(bytes, |coder| code(coder, info, n_slices, max_error, &mut values, rows))?;
     Ok(values)
 }
 
-/// Either direction: an encoder is given residuals, a decoder ignores them; both leave corrections.
+/// Values of a row, which may be a whole slice or slab.
+fn row_length(info: &SignalInfo, n_slices: usize) -> usize {
+    let [_, n_samples, channels] = shape(info, n_slices);
+    n_samples * channels
+}
+
+/// Either direction: an encoder is given residuals, a decoder ignores them; both leave corrections. Magnitudes of what was coded in
+/// the row above and in this one are 0 at first.
 fn code(
     coder: &mut impl Coder,
     info: &SignalInfo,
     n_slices: usize,
     max_error: u64,
     values: &mut [i64],
+    [mut above, mut here]: [Vec<u64>; 2],
 ) -> Result<(), CodingError> {
     let [n_rows, n_samples, channels] = shape(info, n_slices);
     let together = rows_together(info);
     let (bound, step) = (max_error as i64, 2 * max_error as i64 + 1);
     let mut models: Vec<NumberModel<LONGEST>> = vec![NumberModel::new(); 2 * N_CONTEXTS];
     let (length, is_sound) = (n_samples * channels, info.extents.len() == 1);
-    // Magnitudes of what was coded in the row above and in this one.
-    let (mut above, mut here) = (vec![0u64; length], vec![0u64; length]);
     for row in 0..n_rows {
         let has_above = row % together > 0;
         if !has_above {
@@ -181,7 +191,7 @@ fn code(
                 .checked_mul(step)
                 .and_then(|error| predicted.checked_add(error))
                 .filter(|value| value.unsigned_abs() < 1 << 40)
-                .ok_or(CodingError)?;
+                .ok_or(CodingError::Invalid)?;
         }
         std::mem::swap(&mut above, &mut here);
     }

@@ -4,6 +4,8 @@
 //! extent, and `channels` values per sample. Values are stored in their own type, row-major, channel last;
 //! a network always sees them scaled to \[0, 1\].
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -252,10 +254,10 @@ impl SignalInfo {
         }
         if let Some(ValueRange { low, high }) = self.value_range {
             let (least, greatest) = self.sample_type.limits();
-            // A constant at the end of its type reaches one past it.
-            if !(low < high
-                && low >= least
+            // A constant at the end of its type reaches one past it. What is less than a normal number has no reciprocal.
+            if !(low >= least
                 && high <= greatest.max(greatest + 1.0)
+                && (high - low) >= f64::MIN_POSITIVE
                 && (high - low).is_finite())
             {
                 return Err(SignalError::ValueRange { low, high, sample_type: self.sample_type });
@@ -351,6 +353,15 @@ impl SignalInfo {
     }
 }
 
+/// A number in a message: with an exponent where it would have many zeros.
+pub(crate) fn shown<T: Copy + Into<f64> + fmt::Display + fmt::LowerExp>(number: &T) -> String {
+    let magnitude: f64 = (*number).into().abs();
+    if (1e-9..1e16).contains(&magnitude) || magnitude == 0.0 || !magnitude.is_finite() {
+        return number.to_string();
+    }
+    format!("{number:e}")
+}
+
 /// Why something is not a signal.
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum SignalError {
@@ -379,7 +390,10 @@ pub enum SignalError {
         axes: usize,
     },
     /// A value range that is none, or that the sample type cannot hold.
-    #[error("the value range is {low} to {high}; it must rise and lie within what {} holds", sample_type.name())]
+    #[error(
+        "the value range is {} to {}; it must rise, by a normal number, and lie within what {} holds",
+        shown(low), shown(high), sample_type.name()
+    )]
     ValueRange {
         /// Its low end.
         low: f64,

@@ -110,6 +110,7 @@ fn code_with_a_fitting_checksum_is_taken_or_refused() {
             match read(&forged) {
                 Ok(other) => {
                     assert!(other.network.params().iter().all(|w| w.is_finite()));
+                    assert_eq!(other.to_bytes().unwrap(), forged, "the only code of its weights");
                     n_taken += 1;
                 }
                 Err(FileError::Inconsistent(_)) => n_refused += 1,

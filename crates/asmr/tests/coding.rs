@@ -1,6 +1,6 @@
 //! Quantised weights and their code.
 
-use asmr::coding::{MAX_MAGNITUDE, MAX_WEIGHTS_PER_BYTE, QuantisedWeights, Step, TensorSteps};
+use asmr::coding::{CodingError, MAX_MAGNITUDE, MAX_WEIGHTS_PER_BYTE, QuantisedWeights, Step, TensorSteps};
 use asmr::network::{Modulator, NetworkConfig};
 use asmr::partition::{Partition, parse_bases};
 use proptest::prelude::*;
@@ -160,8 +160,36 @@ proptest! {
         if let Ok(weights) = QuantisedWeights::decode(&config, &bytes) {
             prop_assert_eq!(weights.values.len(), config.n_params());
             prop_assert!(weights.values.iter().all(|q| q.abs() <= MAX_MAGNITUDE));
+            prop_assert_eq!(weights.encode(&config), bytes);
         }
     }
+}
+
+/// Weights have one code: whatever bytes are taken, they are what is written of the weights they stand for.
+#[test]
+fn a_code_is_the_only_one_of_its_weights() {
+    let config = config("2,2", 1, 1, Modulator::Linear);
+    assert_eq!(config.n_params(), 5, "a byte is the shortest code");
+    let all_of = |n: u32| (0..1u32 << (8 * n)).map(move |code| code.to_be_bytes()[4 - n as usize..].to_vec());
+    let longer = (1..12).flat_map(|n| [1, 0x80, 0xFF].map(|last| [&vec![0; n][..], &[last]].concat()));
+    let (mut n_taken, mut n_refused) = (0, 0);
+    for code in all_of(1).chain(all_of(2)).chain(longer) {
+        match QuantisedWeights::decode(&config, &code) {
+            Ok(weights) => {
+                assert_eq!(weights.encode(&config), code);
+                n_taken += 1;
+            }
+            Err(error) => {
+                assert_eq!(error, CodingError::Invalid);
+                n_refused += 1;
+            }
+        }
+    }
+    assert_eq!(n_taken + n_refused, 256 + 65536 + 33);
+    assert!(n_taken > 256 && n_refused > 256, "{n_taken} taken, {n_refused} refused");
+    // All decisions are "no" of a code of zeros, and of that with a bit after it that none of them needs.
+    assert!(QuantisedWeights::decode(&config, &[0]).is_ok());
+    assert!(QuantisedWeights::decode(&config, &[0, 0, 0, 0, 0, 0, 0, 1]).is_err());
 }
 
 /// A network of zeros takes the fewest bytes that are allowed, and fewer are refused: memory is bounded by the file's length.

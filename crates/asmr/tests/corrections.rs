@@ -1,10 +1,14 @@
 //! Corrections keep their bound, and what they correct is the definition's, the same whatever part is asked for.
 
+use std::io::Cursor;
+
+use asmr::coding::{CodingError, Step, TensorSteps};
 use asmr::exact::{ExactDecoder, sine};
+use asmr::file::{AsmrReader, AsmrWriter, Encoding, FileError, FileHeader, Limits};
 use asmr::network::{Modulator, Network, NetworkConfig};
-use asmr::partition::Partition;
+use asmr::partition::{Partition, parse_bases};
 use asmr::reference;
-use asmr::residual::{SLAB_VALUES, decode, encode, slab_slices};
+use asmr::residual::{MaxError, SLAB_VALUES, decode, encode, slab_slices};
 use asmr::signal::{SampleType, SignalInfo};
 
 /// A generator (Knuth's MMIX).
@@ -76,7 +80,10 @@ fn other_bytes_are_errors_or_corrections() {
             let mut other = code.clone();
             other[i] ^= 1 << bit;
             match decode(&info, 8, &other, 0) {
-                Ok(values) => assert_ne!(values, residuals, "byte {i}"),
+                Ok(values) => {
+                    assert_ne!(values, residuals, "byte {i}");
+                    assert_eq!(encode(&info, 8, &values, 0), other, "the only code of its corrections");
+                }
                 Err(_) => n_refused += 1,
             }
         }
@@ -90,8 +97,101 @@ fn other_bytes_are_errors_or_corrections() {
     for seed in 0..300u64 {
         let mut state = seed;
         let bytes: Vec<u8> = (0..seed % 60).map(|_| random(&mut state) as u8).collect();
-        let _ = decode(&info, 8, &bytes, seed % 3);
+        if let Ok(values) = decode(&info, 8, &bytes, seed % 3) {
+            assert_eq!(encode(&info, 8, &values, seed % 3), bytes, "the only code of its corrections");
+        }
     }
+}
+
+/// Of values that no memory holds none is asked for in a way that ends the process.
+#[test]
+fn memory_that_is_not_there_is_an_error() {
+    let extents = [1, 1 << 31, 1 << 31];
+    let info = info(&extents, 1, SampleType::U8);
+    assert!(matches!(decode(&info, 1, &[], 0), Err(CodingError::Memory { .. })));
+    let partition = Partition::new(&extents, &[vec![1; 31], vec![2; 31], vec![2; 31]]).unwrap();
+    let config =
+        NetworkConfig { partition, channels: 1, width: 1, omega_0: 30.0, modulator: Modulator::Linear };
+    let network = Network::init(config, 1, 1.0).unwrap();
+    let decoder = ExactDecoder::new(&network);
+    assert!(matches!(decoder.try_whole_numbers(&info, 0..1), Err(CodingError::Memory { .. })));
+    assert!(matches!(decoder.try_values(&info, 0..1), Err(CodingError::Memory { .. })));
+}
+
+/// A file of a chunk whose weights are 0 and whose slabs have the shortest code, of a signal of bytes.
+fn file_of(extents: &[usize], bases: &str, channels: usize, width: usize) -> Vec<u8> {
+    let partition = Partition::new(extents, &parse_bases(bases).unwrap()).unwrap();
+    let config = NetworkConfig { partition, channels, width, omega_0: 30.0, modulator: Modulator::Linear };
+    let header = FileHeader {
+        encoding: Encoding::Coded,
+        max_error: Some(MaxError::Whole(0)),
+        ..FileHeader::single(info(extents, channels, SampleType::U8), config.clone(), None)
+    };
+    let steps = vec![TensorSteps::uniform(Step::from_code(0)); config.tensors().len()];
+    let network = Network::new(config.clone(), vec![0.0; config.n_params()]).unwrap();
+    let slabs = vec![Vec::new(); header.n_slabs(0).unwrap()];
+    let mut writer = AsmrWriter::new(Cursor::new(Vec::new()), header).unwrap();
+    writer.push_corrected(&network, Some(&steps), Some(&slabs)).unwrap();
+    writer.finish().unwrap().0.into_inner()
+}
+
+/// A small file may describe a slab, which is a slice at least, of any number of values, and cells of any number of phases.
+#[test]
+fn slabs_have_limits() {
+    let open = |bytes: &[u8], max_table_values| {
+        AsmrReader::open(Cursor::new(bytes.to_vec()), &Limits { max_table_values, ..Limits::default() })
+    };
+    let mut n_cases = 0;
+    for (extents, bases, width, has, most) in [
+        (&[1, 1 << 31][..], "1,1;65536,32768", 1, 1u128 << 31, 1u64 << 26),
+        (&[1, (1 << 26) + 1], "1,1;8192,8193", 1, (1 << 26) + 1, 1 << 26),
+        (&[3, 1 << 24], "1,3;16777216,1", 512, 1 << 33, 1 << 28),
+        // Two slices to a slab.
+        (&[9, 1 << 16], "9,1;65536,1", 4096, 1 << 29, 1 << 28),
+    ] {
+        let bytes = file_of(extents, bases, 1, width);
+        match open(&bytes, 1 << 26) {
+            Err(FileError::Limit { actual, limit, field, .. }) => {
+                assert_eq!((actual, limit, field), (has, most, "max_table_values"), "{extents:?}");
+            }
+            other => panic!("{extents:?}: {:?}", other.map(|reader| reader.n_bytes())),
+        }
+        assert!(open(&bytes, 1 << 31).is_ok(), "{extents:?}: it is the caller's");
+        n_cases += 1;
+    }
+    // A scanned picture, frames of 3840 × 2160, a volume, sound of one wide network, and the slice that just passes.
+    for (extents, bases, channels, width) in [
+        (&[16_384, 16_384][..], "8,8,8,8,4;8,8,8,8,4", 3, 256),
+        (&[4, 2160, 3840], "1,2,2;18,30,4;24,40,4", 3, 512),
+        (&[64, 2048, 2048], "4,4,4;32,16,4;32,16,4", 1, 256),
+        (&[1 << 19], "512,64,16", 2, 4096),
+        (&[1, 1 << 26], "1,1;8192,8192", 1, 4),
+    ] {
+        let opened = open(&file_of(extents, bases, channels, width), Limits::default().max_table_values);
+        assert!(opened.is_ok(), "{extents:?}: {:?}", opened.err());
+        n_cases += 1;
+    }
+    assert_eq!(n_cases, 9);
+}
+
+/// The unit of floats' corrections is a normal number, and messages have no hundreds of digits.
+#[test]
+fn bounds_are_shown_short() {
+    let mut n_cases = 0;
+    for (bound, suits, shown) in [
+        (0.25, true, "0.25"),
+        (1e300, true, "1e300"),
+        (2e-308, true, "2e-308"),
+        (1e308, false, "1e308"),
+        (1e-308, false, "1e-308"),
+        (0.0, false, "0"),
+        (123_456.5, true, "123456.5"),
+    ] {
+        let max_error = MaxError::Real(bound);
+        assert_eq!((max_error.suits(SampleType::F64), max_error.to_string().as_str()), (suits, shown));
+        n_cases += 1;
+    }
+    assert_eq!(n_cases, 7);
 }
 
 #[test]

@@ -436,7 +436,7 @@ fn peak_bytes() -> Option<u64> {
 #[test]
 fn attacks_are_refused_quickly_and_with_a_reason() {
     let cases = attacks();
-    assert_eq!(cases.len(), 78);
+    assert_eq!(cases.len(), 83);
     let start = Instant::now();
     for (attack, bytes, reason) in &cases {
         for known_len in [Some(bytes.len() as u64), None] {
@@ -469,7 +469,7 @@ fn attacks_cost_no_memory() {
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && text.contains("refused 156 times"), "{text}");
+        assert!(output.status.success() && text.contains("refused 166 times"), "{text}");
         return;
     }
     let mut n = 0;
@@ -652,6 +652,7 @@ fn attacks() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("omega_0 of 0", framed(&with("30.0", "0")), "omega_0"),
         ("omega_0 of 1e39, infinite as f32", framed(&with("30.0", "1e39")), "omega_0"),
         ("omega_0 of 1e999", framed(&with("30.0", "1e999")), "invalid"),
+        ("omega_0 of 1e-50, 0 as f32", framed(&with("30.0", "1e-50")), "omega_0"),
         ("omega_0 NaN", framed(&with("30.0", "NaN")), "invalid"),
         (
             "NaN weight with right checksum",
@@ -665,11 +666,35 @@ fn attacks() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("header that is no UTF-8", raw_header(1, 0, 8, b"{\"\xFF\xFE\":1}"), "invalid"),
         ("header that is an array", framed("[]"), "no JSON object"),
         ("header with something after it", framed(&format!("{SMALL}{{}}")), "invalid"),
-        ("parts as arrays", framed(&with(r#"{"encoding":"f32","n_bytes":36}"#, r#"["f32",36]"#)), "objects"),
+        (
+            "parts as arrays",
+            framed(&with(r#"{"encoding":"f32","n_bytes":36}"#, r#"["f32",36]"#)),
+            "'weights'",
+        ),
         (
             "partition as an array",
             framed(&with(r#"{"extents":[6],"bases":[[2,3]]}"#, "[[6],[[2,3]]]")),
-            "objects",
+            "'network.partition'",
+        ),
+        (
+            "object as sample type",
+            framed(&with(r#""sample_type":"f32""#, r#""sample_type":{"f32":null}"#)),
+            "'signal.sample_type'",
+        ),
+        (
+            "object as modulator",
+            framed(&with(r#""modulator":"linear""#, r#""modulator":{"linear":null}"#)),
+            "'network.modulator'",
+        ),
+        (
+            "value range that is none",
+            framed(&with("\"color\":null", "\"color\":null,\"value_range\":null")),
+            "'signal.value_range'",
+        ),
+        (
+            "media that are none",
+            framed(&with("\"color\":null", "\"color\":null,\"media\":{\"kind\":\"plain\"}")),
+            "'signal.media'",
         ),
         ("60,000 open brackets", framed(&"[".repeat(60_000)), "deeper"),
         (

@@ -196,7 +196,7 @@ fn metadata_comes_back() {
         container: VolumeContainer::Nifti,
         spacing: vec![1.5, 0.957, 0.957],
         unit: "mm".to_owned(),
-        header: "5c010000".to_owned(),
+        header: "5c010000".to_owned() + &"0f".repeat(344),
         array: String::new(),
         big_endian: true,
     });
@@ -260,6 +260,60 @@ fn contradicting_metadata_is_refused() {
         assert!(info.validate().is_err(), "{info:?}");
     }
     assert_eq!(refused.len(), 6);
+}
+
+/// A range's span is a normal number, 2^-1022 at least: a smaller one may have no finite reciprocal, a larger one may be none.
+#[test]
+fn the_span_of_a_range_is_a_normal_number() {
+    let info = |sample_type, low: f64, high: f64| SignalInfo {
+        value_range: Some([low, high].into()),
+        ..SignalInfo::plain(vec![3], 1, sample_type, None)
+    };
+    let least = 2f64.powi(-1022);
+    let mut n_cases = 0;
+    for (low, high) in [(0.0, least), (-least, 0.0), (least, 2.0 * least), (f64::MIN / 2.0, f64::MAX / 2.0)] {
+        assert!(info(SampleType::F64, low, high).validate().is_ok(), "{low:e} to {high:e}");
+        n_cases += 1;
+    }
+    for (low, high, shown) in [
+        (0.0, least.next_down(), "0 to 2.225073858507201e-308"),
+        (0.0, 5e-324, "0 to 5e-324"),
+        (least, 1.5 * least, "2.2250738585072014e-308 to 3.337610787760802e-308"),
+        (-1.7e308, 1.7e308, "-1.7e308 to 1.7e308"),
+        (2.5, 0.5, "2.5 to 0.5"),
+    ] {
+        let error = info(SampleType::F64, low, high).validate().unwrap_err().to_string();
+        assert!(error.contains(&format!("the value range is {shown};")), "{error}");
+        n_cases += 1;
+    }
+    // What is subnormal as f32 is normal in double precision.
+    assert!(info(SampleType::F32, 0.0, f64::from(f32::from_bits(1))).validate().is_ok());
+    assert_eq!(n_cases, 9);
+}
+
+/// NIfTI-1's header has 348 bytes, or is not kept.
+#[test]
+fn a_nifti_header_has_its_length() {
+    let info = |container, header: String| SignalInfo {
+        media: Media::Volume(Volume {
+            container,
+            spacing: Vec::new(),
+            unit: String::new(),
+            header,
+            array: String::new(),
+            big_endian: false,
+        }),
+        ..SignalInfo::plain(vec![3, 4], 1, SampleType::U8, None)
+    };
+    for n_bytes in [0, 348] {
+        assert!(info(VolumeContainer::Nifti, "a0".repeat(n_bytes)).validate().is_ok(), "{n_bytes}");
+    }
+    for n_bytes in [1, 4, 347, 349, 352, 540] {
+        let error = info(VolumeContainer::Nifti, "a0".repeat(n_bytes)).validate().unwrap_err().to_string();
+        assert!(error.contains(&format!("{n_bytes} bytes")) && error.contains("348"), "{error}");
+    }
+    assert!(info(VolumeContainer::Raw, "a0".to_owned()).validate().is_ok());
+    assert!(info(VolumeContainer::Raw, "a0b".to_owned()).validate().is_err());
 }
 
 /// Version 1 still is what plain pictures are written as, and what it cannot hold is not read from it.

@@ -166,13 +166,39 @@ pub(super) fn parse(bytes: &[u8], version: u16) -> Result<FileHeader, FileError>
     Ok(header)
 }
 
-/// One field that must be there and must be an object, and so must the objects inside it.
-fn part<T: DeserializeOwned>(fields: &mut Map<String, Value>, name: &str) -> Result<T, FileError> {
+/// One field that must be there and have the form that it is written in.
+fn part<T: DeserializeOwned + Serialize>(
+    fields: &mut Map<String, Value>,
+    name: &str,
+) -> Result<T, FileError> {
     let value = fields.remove(name).ok_or_else(|| FileError::Header(format!("field '{name}' is missing")))?;
-    // The derived readers would take an array of the fields in order as well.
-    let is_object = value.is_object() && value.get("partition").is_none_or(Value::is_object);
-    if !is_object {
-        return Err(FileError::Header(format!("'{name}' and its parts must be JSON objects")));
+    let invalid = |error: serde_json::Error| FileError::Header(format!("'{name}': {error}"));
+    let part = T::deserialize(&value).map_err(invalid)?;
+    let written = serde_json::to_value(&part).map_err(invalid)?;
+    match misfit(&value, &written, name) {
+        None => Ok(part),
+        Some(path) => Err(FileError::Header(format!("'{path}' has a form that the format does not have"))),
     }
-    serde_json::from_value(value).map_err(|e| FileError::Header(format!("'{name}': {e}")))
+}
+
+/// Where what was read has another form than what is written of it. The values of numbers are their readers' to judge.
+///
+/// The derived readers take more than the format has: an array of a struct's fields in order, an object in place of an enum's name,
+/// null and empty ones for fields that are to be left out.
+fn misfit(read: &Value, written: &Value, path: &str) -> Option<String> {
+    match (read, written) {
+        (Value::Object(read), Value::Object(written)) => read.iter().find_map(|(name, value)| {
+            let path = format!("{path}.{}", short(name));
+            match written.get(name) {
+                Some(written) => misfit(value, written, &path),
+                None => Some(path),
+            }
+        }),
+        (Value::Array(read), Value::Array(written)) if read.len() == written.len() => {
+            read.iter().zip(written).find_map(|(read, written)| misfit(read, written, path))
+        }
+        // One that is not finite in its type is written as null.
+        (Value::Number(_), Value::Number(_) | Value::Null) => None,
+        (read, written) => (read != written).then(|| path.to_owned()),
+    }
 }

@@ -6,7 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 use super::header::{self, Header};
 use super::sequence::{ENTRY_LEN, Encoding, Entry, FileHeader, index_len};
 use super::{AsmrFile, CHECKSUM_LEN, FileError, Input, Limits, PREFIX_LEN, check};
-use crate::coding::{QuantisedWeights, TensorSteps};
+use crate::coding::{CodingError, QuantisedWeights, TensorSteps};
 use crate::network::{Network, NetworkConfig};
 
 /// What a file holds of a chunk.
@@ -319,8 +319,11 @@ fn decoded(
     // The decoder's own memory, asked for in a way that can be refused.
     let n_bytes = config.n_params() as u64 * 8;
     Vec::<u64>::new().try_reserve_exact(config.n_params()).map_err(|_| FileError::Memory { n_bytes })?;
-    let weights = QuantisedWeights::decode_passes(config, refinements, passes)
-        .map_err(|error| FileError::Inconsistent(error.to_string()))?;
+    let weights =
+        QuantisedWeights::decode_passes(config, refinements, passes).map_err(|error| match error {
+            CodingError::Memory { n_bytes } => FileError::Memory { n_bytes },
+            CodingError::Invalid => FileError::Inconsistent(error.to_string()),
+        })?;
     let network = Network::new(config.clone(), weights.weights(config))?;
     Ok(Chunk { network, steps: Some(weights.steps), corrections })
 }

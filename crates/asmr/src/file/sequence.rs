@@ -195,7 +195,7 @@ impl FileHeader {
         {
             return Err(FileError::Inconsistent(format!(
                 "corrections to within {max_error} of {:?}, of '{}' weights: they are for files whose weights are coded, to a whole \
-                 number for whole numbers and to a number above 0 for others",
+                 number for whole numbers, and for others to a number above 0, twice which is a normal number",
                 self.signal.sample_type,
                 self.encoding.name()
             )));
