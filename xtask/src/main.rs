@@ -42,7 +42,8 @@ tasks:
   results signals [NAME]   encode signals of every kind, or those whose name contains NAME
   results seams            what weighting seams does, for each kind of signal
   results film-partitions STEPS   a film with the published bases and with the planner's
-  results targets          sizes, qualities and bounds on errors asked for, and whether they are met
+  results targets [unseen] sizes, qualities and bounds on errors asked for, and whether they are met; of signals that settings were
+                           chosen by, or of others
   results rate-distortion [PICTURE [RATE]]   Kodak pictures at four rates and by classic codecs, or those whose names contain PICTURE, at
                            the rates that contain RATE ('classic': the codecs only)
   results rate-distortion-kinds [NAME]   sound, a film and a volume at given rates and by classic codecs (needs ffmpeg)
@@ -83,7 +84,8 @@ fn main() -> ExitCode {
         ["results", "signals"] => signals::run(&root(), ""),
         ["results", "signals", only] => signals::run(&root(), only),
         ["results", "seams"] => studies::seams(&root()),
-        ["results", "targets"] => targets::run(&root()),
+        ["results", "targets"] => targets::run(&root(), false),
+        ["results", "targets", "unseen"] => targets::run(&root(), true),
         ["results", "rate-distortion"] => rate_distortion::run(&root(), "", ""),
         ["results", "rate-distortion", only] => rate_distortion::run(&root(), only, ""),
         ["results", "rate-distortion", only, rate] => rate_distortion::run(&root(), only, rate),

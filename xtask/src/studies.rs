@@ -25,10 +25,16 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
+    /// The table that `cargo xtask results NAME` makes.
     pub(crate) fn new(root: &Path, name: &str, about: &str, columns: &[&str]) -> Self {
+        Self::named(root, name, name, about, columns)
+    }
+
+    /// A table whose name is not the words that `cargo xtask results` makes it by.
+    pub(crate) fn named(root: &Path, name: &str, words: &str, about: &str, columns: &[&str]) -> Self {
         let path = root.join("results").join(env!("CARGO_PKG_VERSION")).join(format!("{name}.tsv"));
         let head = format!(
-            "# {about}; made by `cargo xtask results {name}`\n# commit {}; {}\n",
+            "# {about}; made by `cargo xtask results {words}`\n# commit {}; {}\n",
             commit(root),
             machine()
         );
