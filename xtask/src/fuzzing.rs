@@ -2,6 +2,7 @@
 //! run adds a row to `results/VERSION/fuzz.tsv` as soon as it ends: how long on the processor, how many executions, whether anything was
 //! found. `results/VERSION/fuzz-summary.tsv` has the sums since the last finding; `cargo xtask fuzz summary` makes it anew.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -206,16 +207,15 @@ fn append(path: &Path, row: &str) -> Result<(), String> {
 pub(crate) fn summarise(root: &Path) -> Result<(), String> {
     let folder = root.join("results").join(VERSION);
     let runs = std::fs::read_to_string(folder.join("fuzz.tsv")).unwrap_or_default();
+    // Asked once for each commit.
+    let mut known = BTreeMap::new();
     let is_present = |commit: &str| {
-        let mut diff = Command::new("git");
-        // With changes that nobody can look up any more, it is not known.
-        !commit.contains(' ')
-            && diff
-                .args(["diff", "--quiet", commit, "--"])
-                .args(SOURCES)
-                .current_dir(root)
-                .output()
-                .is_ok_and(|output| output.status.success())
+        *known.entry(commit.to_owned()).or_insert_with(|| {
+            let mut diff = Command::new("git");
+            diff.args(["diff", "--quiet", commit, "--"]).args(SOURCES).current_dir(root);
+            // With changes that nobody can look up any more, it is not known.
+            !commit.contains(' ') && diff.output().is_ok_and(|output| output.status.success())
+        })
     };
     let rows = sums(&runs, &targets(&read(&root.join(BODIES))?)?, is_present)?.join("\n");
     println!("{SUMMARY_COLUMNS}\n{rows}");
@@ -230,7 +230,7 @@ pub(crate) fn summarise(root: &Path) -> Result<(), String> {
 fn sums(
     runs: &str,
     targets: &[(String, u32)],
-    is_present: impl Fn(&str) -> bool,
+    mut is_present: impl FnMut(&str) -> bool,
 ) -> Result<Vec<String>, String> {
     #[derive(Clone, Copy, Default)]
     struct Sum {
