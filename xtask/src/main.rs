@@ -33,7 +33,8 @@ usage: cargo xtask TASK
 
 tasks:
   ci               run every check: format, lints, tests, documentation, house rules; stops at the first failure
-  cross            run the kernels' tests for AArch64 and WebAssembly, where the tools are installed
+  cross            run the kernels' tests for AArch64 and WebAssembly and record it in results/VERSION/cross.tsv
+  cross --partial  the same where only one of the two has its tools installed
   gate             count the instructions of fixed work and compare them with results/ (needs valgrind)
   gate --write     record those counts
   readme           check that the README's tables are those of results/
@@ -42,16 +43,18 @@ tasks:
   results signals [NAME]   encode signals of every kind, or those whose name contains NAME
   results seams            what weighting seams does, for each kind of signal
   results film-partitions STEPS   a film with the published bases and with the planner's
-  results targets          sizes, qualities and bounds on errors asked for, and whether they are met
+  results targets [unseen] sizes, qualities and bounds on errors asked for, and whether they are met; of signals that settings were
+                           chosen by, or of others
   results rate-distortion [PICTURE [RATE]]   Kodak pictures at four rates and by classic codecs, or those whose names contain PICTURE, at
                            the rates that contain RATE ('classic': the codecs only)
   results rate-distortion-kinds [NAME]   sound, a film and a volume at given rates and by classic codecs (needs ffmpeg)
   results kills            a large picture's fit, killed and resumed again and again
-  fuzz SECONDS [NAME]      run each fuzzer, or those whose name contains NAME, for so long; adds to results/VERSION/fuzz.tsv
+  fuzz SECONDS [NAME...]   run each fuzzer, or those named (or whose names contain NAME), for so long; adds to results/VERSION/fuzz.tsv
+  fuzz summary             sums of its rows since the last finding, in results/VERSION/fuzz-summary.tsv; also made after each run
   bench            time decodes and fits beside PyTorch (installed below target/) and write results/VERSION/bench-*.tsv;
                    bench --help lists its options
   report [--quick] run all of experiments/ (hours; quick: under an hour) and make one page of them in results/VERSION/experiments/
-  pages            check that docs/BENCHMARKS.md, SIGNALS.md and RATE-DISTORTION.md are what results/ gives
+  pages            check that docs/BENCHMARKS.md, SIGNALS.md, RATE-DISTORTION.md and the table of FUZZING.md are what results/ gives
   pages --write    bring them up to date";
 
 fn main() -> ExitCode {
@@ -59,7 +62,8 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words[..] {
         ["ci"] => ci::run(&root()),
-        ["cross"] => cross::run(&root()),
+        ["cross"] => cross::run(&root(), false),
+        ["cross", "--partial"] => cross::run(&root(), true),
         ["gate"] => gate::check(&root()).map(|skipped| match skipped {
             None => println!("no more instructions than recorded"),
             Some(why) => println!("skipped: {why}"),
@@ -69,8 +73,8 @@ fn main() -> ExitCode {
         ["readme", "--write"] => readme::write(&root()).map(|changed| {
             println!("README.md {}", if changed { "updated" } else { "was up to date" });
         }),
-        ["fuzz", seconds] => fuzzing::run(&root(), seconds, ""),
-        ["fuzz", seconds, only] => fuzzing::run(&root(), seconds, only),
+        ["fuzz", "summary"] => fuzzing::summarise(&root()),
+        ["fuzz", seconds, ref names @ ..] => fuzzing::run(&root(), seconds, names),
         ["bench", ref options @ ..] => bench::run(&root(), options),
         ["report", ref options @ ..] => bench::report(&root(), options),
         ["pages"] => pages::check(&root()).map(|()| println!("the pages agree with results/")),
@@ -83,7 +87,8 @@ fn main() -> ExitCode {
         ["results", "signals"] => signals::run(&root(), ""),
         ["results", "signals", only] => signals::run(&root(), only),
         ["results", "seams"] => studies::seams(&root()),
-        ["results", "targets"] => targets::run(&root()),
+        ["results", "targets"] => targets::run(&root(), false),
+        ["results", "targets", "unseen"] => targets::run(&root(), true),
         ["results", "rate-distortion"] => rate_distortion::run(&root(), "", ""),
         ["results", "rate-distortion", only] => rate_distortion::run(&root(), only, ""),
         ["results", "rate-distortion", only, rate] => rate_distortion::run(&root(), only, rate),

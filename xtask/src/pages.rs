@@ -1,11 +1,11 @@
-//! Pages of docs/ that are made as a whole from files of results/ and never typed.
+//! Pages of docs/ that are made as a whole from files of results/ and never typed, and a table of one that is typed otherwise.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
 use crate::readme::number;
-use crate::{benchmarks, rate_distortion, read, signals_page};
+use crate::{benchmarks, fuzzing, rate_distortion, read, signals_page};
 
 /// Results are kept by version of the project.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -71,14 +71,15 @@ pub(crate) fn check(root: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// What each page and plot is to be; there are none of what was never measured.
+/// What each page and plot is to be; there are none of what was never measured. And the document with a table of its own.
 fn all(root: &Path) -> Result<Vec<(&'static str, String)>, String> {
     let is_measured = |name: &str| root.join(format!("results/{VERSION}/{name}.tsv")).is_file();
     let pages =
         PAGES.into_iter().filter(|page| page.sections.iter().any(|section| is_measured(section.file)));
     let plots = PLOTS.into_iter().filter(|(_, name, _)| is_measured(name));
     let pages = pages.map(|page| Ok((page.path, made(page, root)?)));
-    pages.chain(plots.map(|(path, _, make)| Ok((path, make(root)?)))).collect()
+    let fuzzing = std::iter::once_with(|| Ok((fuzzing::DOCUMENT, fuzzing::document(root)?)));
+    pages.chain(plots.map(|(path, _, make)| Ok((path, make(root)?)))).chain(fuzzing).collect()
 }
 
 /// Brings all pages up to date; the paths of those that changed.
@@ -126,7 +127,7 @@ fn made(page: &Page, root: &Path) -> Result<String, String> {
 }
 
 /// A table in Markdown of a result file's named columns.
-fn table(tsv: &str, columns: &[Column]) -> Result<String, String> {
+pub(crate) fn table(tsv: &str, columns: &[Column]) -> Result<String, String> {
     let mut lines = tsv.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     let names: Vec<&str> = lines.next().ok_or("it is empty")?.split('\t').collect();
     let places = columns

@@ -11,14 +11,19 @@ use std::time::Instant;
 use crate::pages::{Page, Section, VERSION, figure, text};
 use crate::plot::{Axis, Curve, Plot};
 use crate::read;
-use crate::results::{commit, machine, run_command, value};
+use crate::results::{commit, machine, replace, run_command, value};
 use crate::studies::Bench;
 
 /// Bits per sample of the whole file that the command is asked for.
 const RATES: [&str; 4] = ["0.15", "0.3", "0.6", "1.2"];
 /// How.
-const OPTIONS: [&str; 2] = ["--preset", "best"];
-const ASMR: &str = "ASMR";
+pub(crate) const OPTIONS: [&str; 2] = ["--preset", "best"];
+pub(crate) const ASMR: &str = "ASMR";
+/// What is asked for instead of a rate to have the classic codecs only.
+const CLASSIC: &str = "classic";
+
+/// Kodak pictures of the test signals. Means over fewer of them are of other pictures, so they are not held beside others.
+const N_PICTURES: usize = 12;
 
 /// COIN (Dupont et al., 2021, arXiv 2103.03123), mean of all 24 Kodak pictures as published: bits per pixel of the weights, PSNR in dB,
 /// and multiply-adds per pixel of its networks.
@@ -71,16 +76,29 @@ pub(crate) fn run(root: &Path, only: &str, rate: &str) -> Result<(), String> {
     let bench = Bench::new(root)?;
     let path = root.join("results").join(VERSION).join("rate-distortion.tsv");
     let mut rows = kept(&path);
-    let pictures: Vec<PathBuf> =
-        crate::results::kodak(&bench.data).into_iter().filter(|path| name(path).contains(only)).collect();
-    if "classic".contains(rate) {
-        for row in classic(root, &pictures)? {
+    let all = crate::results::kodak(&bench.data);
+    let pictures: Vec<PathBuf> = all.iter().filter(|path| name(path).contains(only)).cloned().collect();
+    if pictures.is_empty() {
+        let names: Vec<String> = all.iter().map(|path| name(path)).collect();
+        return Err(format!("no picture's name contains '{only}'; there are: {}", names.join(", ")));
+    }
+    let rates: Vec<&str> = RATES.into_iter().filter(|asked| asked.contains(rate)).collect();
+    if rates.is_empty() && !CLASSIC.contains(rate) {
+        return Err(format!("no rate contains '{rate}'; there are: {}, {CLASSIC}", RATES.join(", ")));
+    }
+    // Settings that are no longer among those of a codec must not stay in its means.
+    let is_chosen = |row: &[String]| pictures.iter().any(|path| name(path) == row[1]);
+    if CLASSIC.contains(rate) {
+        let new = classic(root, &pictures)?;
+        rows.retain(|_, row| row[0] == ASMR || !is_chosen(row));
+        for row in new {
             insert(&mut rows, row);
         }
         write(root, &path, &rows)?;
     }
+    rows.retain(|_, row| row[0] != ASMR || !is_chosen(row) || RATES.iter().any(|r| row[2] == setting(r)));
     for picture in &pictures {
-        for asked in RATES.into_iter().filter(|asked| asked.contains(rate)) {
+        for asked in &rates {
             insert(&mut rows, encoded(&bench, picture, asked, &commit(root))?);
             write(root, &path, &rows)?;
         }
@@ -91,6 +109,11 @@ pub(crate) fn run(root: &Path, only: &str, rate: &str) -> Result<(), String> {
 
 fn name(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// What a rate is called in a row of the command.
+fn setting(asked: &str) -> String {
+    format!("{asked} bits")
 }
 
 /// A row of the command.
@@ -117,7 +140,7 @@ fn encoded(bench: &Bench, picture: &Path, asked: &str, commit: &str) -> Result<V
     let row = vec![
         ASMR.to_owned(),
         name(picture),
-        format!("{asked} bits"),
+        setting(asked),
         n_samples.to_string(),
         value(&measured, "bytes")?,
         value(&measured, "rate_bpp")?,
@@ -197,7 +220,7 @@ fn write(root: &Path, path: &Path, rows: &Rows) -> Result<(), String> {
     let all: Vec<String> = rows.values().map(|row| row.join("\t")).collect();
     let save = |path: &Path, columns: &[&str], lines: &[String]| {
         let text = format!("{about}{}\n{}\n", columns.join("\t"), lines.join("\n"));
-        std::fs::write(path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))
+        replace(path, &text)
     };
     save(path, &COLUMNS, &all)?;
     let means = root.join("results").join(VERSION).join(format!("{MEANS_FILE}.tsv"));
@@ -252,39 +275,72 @@ Made from files of `results/VERSION/` by `cargo xtask pages --write`; never type
 ![PSNR against bits per sample](rate-distortion.svg)
 ";
 
-const SECTIONS: &[Section] = &[Section {
-    file: MEANS_FILE,
-    title: "Means over Kodak pictures",
-    about: "Bits per sample are those of whole files. *Executed* multiply-adds are what a decode performs for each pixel; classic codecs\n\
-            have no such count. *Encode* is the whole command's time on two threads, of classic codecs that of one; *decode* is on two\n\
-            threads, of classic codecs on one.",
-    columns: &[
-        text("codec", "codec"),
-        text("setting", "setting"),
-        figure("n_pictures", "pictures", 0),
-        figure("rate_bpp", "bits/sample", 3),
-        figure("psnr_db", "PSNR, dB", 2),
-        figure("mac_exec", "executed MAC/pixel", 0),
-        figure("seconds", "encode, s", 2),
-        figure("seconds_most", "longest encode, s", 1),
-        figure("decode_msamples_s", "decode, Msamples/s", 1),
-    ],
-}];
+const SECTIONS: &[Section] = &[
+    Section {
+        file: MEANS_FILE,
+        title: "Means over Kodak pictures",
+        about: "Bits per sample are those of whole files. *Executed* multiply-adds are what a decode performs for each pixel; classic codecs\n\
+                have no such count. *Encode* is the whole command's time on two threads, of classic codecs that of one; *decode* is on two\n\
+                threads, of classic codecs on one.",
+        columns: &[
+            text("codec", "codec"),
+            text("setting", "setting"),
+            figure("n_pictures", "pictures", 0),
+            figure("rate_bpp", "bits/sample", 3),
+            figure("psnr_db", "PSNR, dB", 2),
+            figure("mac_exec", "executed MAC/pixel", 0),
+            figure("seconds", "encode, s", 2),
+            figure("seconds_most", "longest encode, s", 1),
+            figure("decode_msamples_s", "decode, Msamples/s", 1),
+        ],
+    },
+    Section {
+        file: "rate-distortion-kinds",
+        title: "Sound, a film and a volume",
+        about: "Of sound the signal-to-noise ratio. It says how near the waveform is and nothing about what is heard: MP3 and Opus give up the\n\
+                one for the other, and are better than their rows. H.264 and AV1 keep colours at half the resolution. Bits are those of whole\n\
+                files, per moment of sound with all its channels, pixel or voxel.",
+        columns: &[
+            text("signal", "signal"),
+            text("codec", "codec"),
+            text("setting", "setting"),
+            figure("rate_bits", "bits/sample", 3),
+            text("measure", "measure"),
+            text("quality", "quality"),
+            figure("width", "width", 0),
+            figure("mac_exec", "executed MAC/sample", 0),
+            figure("seconds", "encode, s", 1),
+            figure("decode_msamples_s", "decode, Msamples/s", 1),
+            text("commit", "commit"),
+        ],
+    },
+];
 
-/// COIN's published means beside ours.
+/// COIN's published means beside ours, where ours are of all pictures that are here.
 fn beside_coin(root: &Path) -> Result<String, String> {
-    let mut out = String::from(
+    let mut out = format!(
         "## Beside COIN\n\nCOIN (Dupont et al., 2021) keeps a SIREN with 16-bit weights for each picture; its figures are published means of all 24 \
-         Kodak\npictures and count weights only, ours are means of the pictures above and count whole files.\n\n\
-         | bits/pixel | COIN, dB | ours, dB | COIN, MAC/pixel | ours, executed | times fewer |\n|---:|---:|---:|---:|---:|---:|\n",
+         Kodak\npictures and count weights only, ours are means of the {N_PICTURES} pictures that are measured here and count whole files. Rates at \
+         which\nfewer pictures are measured are left out.\n\n"
     );
+    let means = of_all_pictures(root)?;
+    let mut lines = String::new();
     for (asked, (bpp, psnr_db, mac)) in RATES.into_iter().zip(COIN) {
-        let setting = format!("{asked} bits");
-        let row = means(root)?.into_iter().find(|row| row[0] == ASMR && row[1] == setting);
+        let row = means.iter().find(|row| row[0] == ASMR && row[1] == setting(asked));
         let Some(row) = row else { continue };
         let (ours, ours_mac) = (number(&row[4])?, number(&row[5])?);
         let fewer = mac / ours_mac;
-        let _ = writeln!(out, "| {bpp} | {psnr_db:.2} | {ours:.2} | {mac:.0} | {ours_mac:.0} | {fewer:.1} |");
+        let _ =
+            writeln!(lines, "| {bpp} | {psnr_db:.2} | {ours:.2} | {mac:.0} | {ours_mac:.0} | {fewer:.1} |");
+    }
+    if lines.is_empty() {
+        out.push_str("*Not measured yet.*\n");
+    } else {
+        out.push_str(
+            "| bits/pixel | COIN, dB | ours, dB | COIN, MAC/pixel | ours, executed | times fewer |\n",
+        );
+        out.push_str("|---:|---:|---:|---:|---:|---:|\n");
+        out.push_str(&lines);
     }
     Ok(out)
 }
@@ -293,15 +349,18 @@ fn number(cell: &str) -> Result<f64, String> {
     cell.parse().map_err(|error| format!("{cell}: {error}"))
 }
 
-fn means(root: &Path) -> Result<Vec<Vec<String>>, String> {
+/// The means over all pictures, not those of settings that were tried on some.
+fn of_all_pictures(root: &Path) -> Result<Vec<Vec<String>>, String> {
     let path = root.join("results").join(VERSION).join(format!("{MEANS_FILE}.tsv"));
-    Ok(if path.is_file() { table(&read(&path)?) } else { Vec::new() })
+    let mut means = if path.is_file() { table(&read(&path)?) } else { Vec::new() };
+    means.retain(|row| row.len() == MEANS.len() && row[2] == N_PICTURES.to_string());
+    Ok(means)
 }
 
 /// The page's plot.
 pub(crate) fn plot(root: &Path) -> Result<String, String> {
     let mut curves: Vec<Curve> = Vec::new();
-    for row in means(root)? {
+    for row in of_all_pictures(root)? {
         let point = (number(&row[3])?, number(&row[4])?);
         match curves.iter_mut().find(|curve| curve.name == row[0]) {
             Some(curve) => curve.points.push(point),

@@ -49,7 +49,7 @@ pub(crate) fn write(root: &Path) -> Result<bool, String> {
 
 /// The text with all generated parts made anew.
 fn updated(root: &Path, text: &str) -> Result<String, String> {
-    replace_parts(text, |name| {
+    replace_parts("README.md", text, |name| {
         let file = format!("results/{VERSION}/{name}.tsv");
         if root.join(&file).is_file() {
             table(&read(&root.join(&file))?, &file).map_err(|error| format!("{file}: {error}"))
@@ -59,8 +59,12 @@ fn updated(root: &Path, text: &str) -> Result<String, String> {
     })
 }
 
-/// Replaces each marked part by what `content` gives for its name.
-fn replace_parts(text: &str, content: impl Fn(&str) -> Result<String, String>) -> Result<String, String> {
+/// Replaces each marked part of a document by what `content` gives for its name.
+pub(crate) fn replace_parts(
+    document: &str,
+    text: &str,
+    content: impl Fn(&str) -> Result<String, String>,
+) -> Result<String, String> {
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once(BEGIN) {
@@ -69,15 +73,15 @@ fn replace_parts(text: &str, content: impl Fn(&str) -> Result<String, String>) -
             .filter(|(name, _)| {
                 !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
             })
-            .ok_or_else(|| format!("README.md: a marker must read {BEGIN}NAME{BEGIN_END}"))?;
+            .ok_or_else(|| format!("{document}: a marker must read {BEGIN}NAME{BEGIN_END}"))?;
         let (_, after) = after
             .split_once(END)
-            .ok_or_else(|| format!("README.md: {BEGIN}{name}{BEGIN_END} has no {END}"))?;
+            .ok_or_else(|| format!("{document}: {BEGIN}{name}{BEGIN_END} has no {END}"))?;
         let _ = write!(out, "{before}{BEGIN}{name}{BEGIN_END}\n{}{END}", content(name)?);
         rest = after;
     }
     if out.is_empty() {
-        return Err(format!("README.md has no marker {BEGIN}NAME{BEGIN_END}"));
+        return Err(format!("{document} has no marker {BEGIN}NAME{BEGIN_END}"));
     }
     out.push_str(rest);
     Ok(out)
@@ -186,11 +190,11 @@ Made from `r.tsv` by `cargo xtask readme --write`.
     #[test]
     fn parts() {
         let text = "a\n<!-- results:x -->\nold\n<!-- /results -->\nb\n";
-        let new = replace_parts(text, |name| Ok(format!("[{name}]\n"))).unwrap();
+        let new = replace_parts("x", text, |name| Ok(format!("[{name}]\n"))).unwrap();
         assert_eq!(new, "a\n<!-- results:x -->\n[x]\n<!-- /results -->\nb\n");
-        assert_eq!(replace_parts(&new, |name| Ok(format!("[{name}]\n"))), Ok(new.clone()));
+        assert_eq!(replace_parts("x", &new, |name| Ok(format!("[{name}]\n"))), Ok(new.clone()));
         for broken in ["", "<!-- results:x -->", "<!-- results: -->\n<!-- /results -->"] {
-            assert!(replace_parts(broken, |_| Ok(String::new())).is_err(), "{broken}");
+            assert!(replace_parts("x", broken, |_| Ok(String::new())).is_err(), "{broken}");
         }
     }
 }

@@ -137,9 +137,8 @@ pub(crate) fn run(root: &Path, name: &str) -> Result<(), String> {
     };
     let folder = root.join("results").join(env!("CARGO_PKG_VERSION"));
     let path = folder.join(format!("{name}.tsv"));
-    std::fs::create_dir_all(&folder)
-        .and_then(|()| std::fs::write(&path, text))
-        .map_err(|e| format!("cannot write {}: {e}", path.display()))?;
+    std::fs::create_dir_all(&folder).map_err(|e| format!("cannot make {}: {e}", folder.display()))?;
+    replace(&path, &text)?;
     let _ = std::fs::remove_dir_all(&work);
     println!("wrote {}", path.display());
     Ok(())
@@ -263,14 +262,23 @@ pub(crate) fn value(json: &str, key: &str) -> Result<String, String> {
     Ok(after[..end].split_whitespace().collect())
 }
 
+/// Writes a table beside the one that is there and puts it in its place, so that there is always a whole one.
+pub(crate) fn replace(path: &Path, text: &str) -> Result<(), String> {
+    let new = path.with_extension("tsv.new");
+    std::fs::write(&new, text)
+        .and_then(|()| std::fs::rename(&new, path))
+        .map_err(|e| format!("cannot write {}: {e}", path.display()))
+}
+
+/// The present commit, and whether anything that is measured differs from it.
 pub(crate) fn commit(root: &Path) -> String {
     let git = |arguments: &[&str]| {
         let output = Command::new("git").args(arguments).current_dir(root).output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
-    // What the command is made of; a text that is being written changes nothing measured.
+    // What the command and the fuzzers are made of; a text that is being written changes nothing measured.
     let sources =
-        ["status", "--porcelain", "--untracked-files=no", "--", "crates", "Cargo.toml", "Cargo.lock"];
+        ["status", "--porcelain", "--untracked-files=no", "--", "crates", "fuzz", "Cargo.toml", "Cargo.lock"];
     let changed = git(&sources).is_some_and(|s| !s.is_empty());
     let hash = git(&["rev-parse", "--short", "HEAD"]).unwrap_or_else(|| "unknown".to_owned());
     if changed { format!("{hash} with changes") } else { hash }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use crate::results::{commit, machine, run_command, value};
+use crate::results::{commit, machine, replace, run_command, value};
 
 /// A signal: its row's name, its kind, its file below the folder of test signals, and options of `encode`.
 type Row = (&'static str, &'static str, &'static str, &'static [&'static str]);
@@ -148,5 +148,5 @@ fn write(path: &Path, rows: &BTreeMap<String, String>) -> Result<(), String> {
         text += row;
         text.push('\n');
     }
-    std::fs::write(path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))
+    replace(path, &text)
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::results::{commit, machine, run_command, value};
+use crate::results::{commit, machine, replace, run_command, value};
 
 /// Signals of the study of seams: a name, the file below the folder of test signals, and options of `encode`.
 const SEAM_SIGNALS: [(&str, &str, &[&str]); 6] = [
@@ -17,17 +17,24 @@ const SEAM_SIGNALS: [(&str, &str, &[&str]); 6] = [
 ];
 const SEAM_WEIGHTS: [&str; 3] = ["1", "2", "4"];
 
-/// A table that grows row by row, so that what was measured stays if the rest fails.
+/// A table that grows row by row in `NAME.tsv.new`, so that what was measured stays if the rest fails, and takes the old one's place when
+/// it is whole.
 pub(crate) struct Rows {
     path: PathBuf,
     text: String,
 }
 
 impl Rows {
+    /// The table that `cargo xtask results NAME` makes.
     pub(crate) fn new(root: &Path, name: &str, about: &str, columns: &[&str]) -> Self {
+        Self::named(root, name, name, about, columns)
+    }
+
+    /// A table whose name is not the words that `cargo xtask results` makes it by.
+    pub(crate) fn named(root: &Path, name: &str, words: &str, about: &str, columns: &[&str]) -> Self {
         let path = root.join("results").join(env!("CARGO_PKG_VERSION")).join(format!("{name}.tsv"));
         let head = format!(
-            "# {about}; made by `cargo xtask results {name}`\n# commit {}; {}\n",
+            "# {about}; made by `cargo xtask results {words}`\n# commit {}; {}\n",
             commit(root),
             machine()
         );
@@ -38,8 +45,15 @@ impl Rows {
         println!("{}", row.join("\t"));
         self.text += &row.join("\t");
         self.text.push('\n');
-        std::fs::write(&self.path, &self.text)
-            .map_err(|e| format!("cannot write {}: {e}", self.path.display()))
+        let new = self.path.with_extension("tsv.new");
+        std::fs::write(&new, &self.text).map_err(|e| format!("cannot write {}: {e}", new.display()))
+    }
+
+    /// Puts the table in its place.
+    pub(crate) fn finish(self) -> Result<(), String> {
+        replace(&self.path, &self.text)?;
+        println!("wrote {}", self.path.display());
+        Ok(())
     }
 }
 
@@ -97,7 +111,7 @@ pub(crate) fn seams(root: &Path) -> Result<(), String> {
             rows.push(&row)?;
         }
     }
-    Ok(())
+    rows.finish()
 }
 
 /// The published bases of 150 x 270 x 480 samples.
@@ -138,7 +152,7 @@ pub(crate) fn film_partitions(root: &Path, steps: &str) -> Result<(), String> {
         row.push(format!("{minutes:.2}"));
         rows.push(&row)?;
     }
-    Ok(())
+    rows.finish()
 }
 
 /// Kills of the study.
@@ -190,7 +204,8 @@ pub(crate) fn kills(root: &Path) -> Result<(), String> {
     let seconds = format!("{:.1}", start.elapsed().as_secs_f64());
     let mut last = vec!["last".to_owned(), seconds, "by itself".to_owned(), valid(&bench, &file)?.to_owned()];
     last.extend(["steps", "psnr_db", "bytes"].map(|key| value(&made, key).unwrap_or_default()));
-    rows.push(&last)
+    rows.push(&last)?;
+    rows.finish()
 }
 
 /// Whether the command reads a file.

@@ -13,6 +13,7 @@ use asmr::file::{
     AsmrFile, AsmrReader, AsmrWriter, Encoding, FileHeader, FitRecord, Limits, write_progressive,
 };
 use asmr::inference::thumbnail_factors;
+use asmr::interchange::export;
 use asmr::metadata::{Audio, AudioContainer, Media, Shape, ShapeField, Video, Volume, VolumeContainer};
 use asmr::network::{Modulator, Network, NetworkConfig};
 use asmr::partition::Partition;
@@ -47,6 +48,8 @@ fn main() {
     films(&seeds);
     volumes(&seeds);
     meshes(&seeds);
+    weights(&seeds);
+    checkpoints(&seeds);
     options(&seeds);
 }
 
@@ -384,6 +387,27 @@ fn volumes(seeds: &Seeds) {
     {
         seeds.put("zarr", name, &asmr_fuzz::pack(&folder.join(format!("{name}.zarr"))));
     }
+    // Chunks with checksums, which are made right when they are read; plain, and in a shard.
+    let checksum = r#"{"name": "crc32c"}"#;
+    let bytes = r#"{"name": "bytes", "configuration": {"endian": "little"}}"#;
+    let sharding = format!(
+        r#"{{"name": "sharding_indexed", "configuration": {{"chunk_shape": [2], "codecs": [{bytes}, {checksum}], "index_codecs": [{bytes}, {checksum}]}}}}"#
+    );
+    let plain = [1u8, 2, 3, 4, 0, 0, 0, 0];
+    // Two chunks of two values and a checksum, and where they are.
+    let index: Vec<u8> = [0u64, 6, 6, 6].iter().flat_map(|x| x.to_le_bytes()).collect();
+    let shard = [&[1, 2, 0, 0, 0, 0, 3, 4, 0, 0, 0, 0], &index[..], &[0; 4]].concat();
+    for (name, codecs, chunk) in [
+        ("crc32c", format!("{bytes}, {checksum}"), &plain[..]),
+        ("sharded-crc32c", sharding.clone(), &shard),
+        ("crc32c-of-a-shard", format!("{sharding}, {checksum}"), &[&shard[..], &[0; 4]].concat()),
+    ] {
+        let metadata = format!(
+            r#"{{"zarr_format": 3, "node_type": "array", "shape": [4], "data_type": "uint8", "chunk_grid": {{"name": "regular", "configuration": {{"chunk_shape": [4]}}}}, "chunk_key_encoding": {{"name": "default"}}, "fill_value": 0, "codecs": [{codecs}]}}"#
+        );
+        let folder = [b"\n==zarr.json\n", metadata.as_bytes(), b"\n==c/0\n", chunk].concat();
+        seeds.put("zarr", name, &folder);
+    }
     // Type and byte order, axes, extents; then values.
     seeds.put("raw", "u8", &[0, 2, 2, 3, 1, 2, 3, 4, 5, 6]);
     seeds.put("raw", "i16-big", &[3 | 8, 1, 3, 0, 1, 0x80, 0, 1, 0]);
@@ -426,6 +450,50 @@ fn meshes(seeds: &Seeds) {
     let mut big = b"ply\nformat binary_big_endian 1.0\nelement vertex 3\nproperty short x\nproperty short y\nproperty short z\nelement face 1\nproperty list uchar ushort vertex_index\nend_header\n".to_vec();
     big.extend([0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 9, 0, 1, 3, 0, 0, 0, 1, 0, 2]);
     seeds.put("meshes", "big.ply", &big);
+}
+
+fn weights(seeds: &Seeds) {
+    for (name, modulator) in
+        [("linear", Modulator::Linear), ("nonlinear", Modulator::Nonlinear), ("table", Modulator::Table)]
+    {
+        let network = Network::init(config(&[12, 10], "3,4;2,6", 3, 3, modulator), 1, 1.0).unwrap();
+        let bytes = export(&network).unwrap();
+        let (length, rest) = bytes.split_first_chunk().unwrap();
+        let (json, weights) = rest.split_at(u64::from_le_bytes(*length) as usize);
+        seeds.put("weights", &format!("{name}-whole"), &bytes);
+        seeds.put("weights", &format!("{name}-parts"), &[json, &[0], weights].concat());
+    }
+    // Other types of numbers, all 1, and without metadata, as from elsewhere.
+    let tensors = config(&[4, 4], "2,2;2,2", 1, 3, Modulator::Linear).tensors();
+    for (dtype, one) in
+        [("F16", &[0x00, 0x3C][..]), ("BF16", &[0x80, 0x3F]), ("F64", &[0, 0, 0, 0, 0, 0, 0xF0, 0x3F])]
+    {
+        let fields: Vec<String> = tensors
+            .iter()
+            .map(|tensor| {
+                let (start, end) = (tensor.offset * one.len(), (tensor.offset + tensor.len()) * one.len());
+                format!(
+                    r#""{}":{{"dtype":"{dtype}","shape":{:?},"data_offsets":[{start},{end}]}}"#,
+                    tensor.name, tensor.shape
+                )
+            })
+            .collect();
+        let parts = [format!("{{{}}}", fields.join(",")).as_bytes(), &[0], one].concat();
+        seeds.put("weights", &dtype.to_lowercase(), &parts);
+    }
+}
+
+fn checkpoints(seeds: &Seeds) {
+    for (name, kind, steps) in [
+        ("soap-beginning", 0, 0),
+        ("soap-middle", 0, 3),
+        ("soap-end", 0, 6),
+        ("adam-middle", 1, 3),
+        ("batches-beginning", 2, 0),
+        ("batches-middle", 2, 3),
+    ] {
+        seeds.put("checkpoint", name, &asmr_fuzz::kept_fit(kind, steps));
+    }
 }
 
 fn options(seeds: &Seeds) {

@@ -5,12 +5,15 @@
 //! time and memory are bounded from outside, by the fuzzer's options and by the test.
 #![forbid(unsafe_code)]
 
+mod checkpoint;
 mod file;
 mod folder;
 mod media;
 mod mesh;
 mod volume;
+mod weights;
 
+pub use checkpoint::kept_fit;
 pub use file::{assembled, parts};
 pub use folder::{pack, unpack};
 
@@ -26,7 +29,7 @@ pub struct Target {
 }
 
 /// All fuzzers.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 13] = [
     Target { name: "reader", max_bytes: 1 << 15, body: file::reader },
     Target { name: "header", max_bytes: 1 << 14, body: file::header },
     Target { name: "decoder", max_bytes: 1 << 14, body: file::decoder },
@@ -37,6 +40,8 @@ pub const TARGETS: [Target; 11] = [
     Target { name: "raw", max_bytes: 1 << 12, body: volume::raw },
     Target { name: "zarr", max_bytes: 1 << 13, body: volume::zarr },
     Target { name: "meshes", max_bytes: 1 << 13, body: mesh::meshes },
+    Target { name: "weights", max_bytes: 1 << 14, body: weights::weights },
+    Target { name: "checkpoint", max_bytes: 1 << 13, body: checkpoint::checkpoint },
     Target { name: "options", max_bytes: 1 << 11, body: asmr_cli::grammar::check },
 ];
 

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use asmr::signal::{SampleType, Samples};
 use asmr_media::{ReadOptions, VolumeOptions, open_volume, recognise, volume_kind};
 use flate2::{Compression, write::GzEncoder};
+use serde_json::Value;
 
 use crate::folder;
 use crate::media::{LIMITS, read};
@@ -88,11 +89,14 @@ pub(crate) fn raw(bytes: &[u8]) -> bool {
     is_taken
 }
 
-/// A Zarr array or hierarchy: a folder, as [`folder::unpack`] makes it of bytes.
+/// A Zarr array or hierarchy: a folder, as [`folder::unpack`] makes it of bytes. Chunks and indices of shards get right checksums.
 pub(crate) fn zarr(bytes: &[u8]) -> bool {
     let path = folder::path("a.zarr");
     fs::create_dir(&path).expect("the last one was removed");
-    for (name, content) in folder::unpack(bytes) {
+    let mut files: Vec<(String, Vec<u8>)> =
+        folder::unpack(bytes).into_iter().map(|(name, content)| (name, content.to_vec())).collect();
+    sum_arrays(&mut files);
+    for (name, content) in files {
         let file = path.join(&name);
         // A file may lie where a folder is needed, and the other way round.
         let _ = file.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&file, content));
@@ -102,4 +106,72 @@ pub(crate) fn zarr(bytes: &[u8]) -> bool {
     fs::remove_dir_all(&path).expect("it was made here");
     assert!(kind.is_some() || opened.is_none());
     opened.is_some()
+}
+
+/// Gives the chunks below each array's metadata the checksums that its codecs ask for.
+fn sum_arrays(files: &mut [(String, Vec<u8>)]) {
+    let arrays: Vec<(String, Value)> = files
+        .iter()
+        .filter_map(|(name, content)| {
+            Some((name.strip_suffix("zarr.json")?.to_owned(), serde_json::from_slice(content).ok()?))
+        })
+        .collect();
+    for (folder, metadata) in arrays {
+        let chunk_shape = &metadata["chunk_grid"]["configuration"]["chunk_shape"];
+        for (name, content) in files.iter_mut() {
+            if name.starts_with(&folder) && !name.ends_with("zarr.json") {
+                sum_chunk(content, &metadata["codecs"], chunk_shape);
+            }
+        }
+    }
+}
+
+/// Whether the last of these codecs adds a CRC-32C. (What is packed after one is left as it is.)
+fn has_sum(codecs: &Value) -> bool {
+    let last = codecs.as_array().and_then(|codecs| codecs.last()).unwrap_or(&Value::Null);
+    last == "crc32c" || last["name"] == "crc32c"
+}
+
+/// Puts the checksum of what is before it at the end.
+fn sum(bytes: &mut [u8]) {
+    if let Some((content, sum)) = bytes.split_last_chunk_mut::<4>() {
+        *sum = crc32c::crc32c(content).to_le_bytes();
+    }
+}
+
+fn sum_chunk(bytes: &mut [u8], codecs: &Value, chunk_shape: &Value) {
+    let sharding = codecs.as_array().into_iter().flatten().find(|codec| codec["name"] == "sharding_indexed");
+    if let Some(sharding) = sharding {
+        let n = bytes.len() - if has_sum(codecs) { 4.min(bytes.len()) } else { 0 };
+        sum_shard(&mut bytes[..n], &sharding["configuration"], chunk_shape);
+    }
+    if has_sum(codecs) {
+        sum(bytes);
+    }
+}
+
+/// Sums of the chunks in a shard, by its index, and of the index.
+fn sum_shard(bytes: &mut [u8], sharding: &Value, shape: &Value) {
+    let n_values = |shape: &Value| {
+        let extents = shape.as_array().into_iter().flatten().map(|extent| extent.as_u64().unwrap_or(0));
+        extents.fold(1u64, u64::saturating_mul)
+    };
+    let Some(n_chunks) = n_values(shape).checked_div(n_values(&sharding["chunk_shape"])) else { return };
+    let has_index_sum = has_sum(&sharding["index_codecs"]);
+    let n_index = n_chunks.saturating_mul(16).saturating_add(if has_index_sum { 4 } else { 0 });
+    let Some(rest) = usize::try_from(n_index).ok().and_then(|n| bytes.len().checked_sub(n)) else { return };
+    let at = if sharding["index_location"] == "start" { 0 } else { rest };
+    let index = at..at + n_index as usize;
+    if has_sum(&sharding["codecs"]) {
+        for entry in bytes[index.clone()].to_vec().as_chunks::<16>().0 {
+            let [start, n] = [0, 8].map(|i| u64::from_le_bytes(std::array::from_fn(|k| entry[i + k])));
+            let end = start.saturating_add(n);
+            if end <= bytes.len() as u64 {
+                sum(&mut bytes[start as usize..end as usize]);
+            }
+        }
+    }
+    if has_index_sum {
+        sum(&mut bytes[index]);
+    }
 }

@@ -1,0 +1,5 @@
+#![no_main]
+
+include!("common.rs");
+
+fuzz!("checkpoint");
