@@ -228,9 +228,8 @@ pub trait Field: Send + Sync {
     fn load(&self, model: &mut Self::Model, params: &[f32]);
 
     /// Puts samples into the order in which they are evaluated and cuts them into tiles: `ends` gets where each ends.
-    /// Small batches make two tiles all the same, so that two threads have work.
     fn arrange(&self, samples: &mut [u32], ends: &mut Vec<usize>) {
-        tiles_of(TILE.min(samples.len().div_ceil(2)), samples.len(), ends);
+        tiles_of(TILE, samples.len(), ends);
     }
 
     /// Neighbouring samples that one task of a decode takes.
@@ -299,8 +298,9 @@ pub trait Field: Send + Sync {
     }
 }
 
-/// Ends of tiles of `tile` samples, the last one shorter.
+/// Ends of tiles of `tile` samples, the last one shorter; of a small batch two all the same, so that two threads have work.
 pub(crate) fn tiles_of(tile: usize, n_samples: usize, ends: &mut Vec<usize>) {
+    let tile = tile.min(n_samples.div_ceil(2)).max(1);
     ends.clear();
     ends.extend((1..=n_samples.div_ceil(tile)).map(|i| n_samples.min(i * tile)));
 }
