@@ -50,7 +50,8 @@ tasks:
   fuzz SECONDS [NAME]      run each fuzzer, or those whose name contains NAME, for so long; adds to results/VERSION/fuzz.tsv
   bench            time decodes and fits beside PyTorch (installed below target/) and write results/VERSION/bench-*.tsv;
                    bench --help lists its options
-  report [--quick] run all of experiments/ (hours; quick: under an hour) and make one page of them in results/VERSION/experiments/
+  report [--quick] [--fresh]   run all of experiments/ (hours; quick: under an hour) that results/VERSION/experiments/ has not (fresh: all), and
+                   make one page of them there
   pages            check that docs/BENCHMARKS.md, SIGNALS.md and RATE-DISTORTION.md are what results/ gives
   pages --write    bring them up to date";
 
