@@ -322,7 +322,7 @@ pub(crate) fn measure(
     };
     let info = signal.info();
     let n_samples = Shape::of(info).n_samples();
-    // Memory is taken before anything is timed, and what is not decoded is noticed.
+    // Written once, so that no decode is timed with the system's handing out of memory.
     let mut values = vec![f32::NAN; n_samples * info.channels];
     let mut decode_msamples_s = [0.0; THREADS.len()];
     for (speed, n_threads) in decode_msamples_s.iter_mut().zip(THREADS) {
