@@ -11,7 +11,7 @@
 //! |---|---|
 //! | [`dense`] | matrix products on weights packed beforehand |
 //! | [`fixed`] | matrix products in 16-bit fixed point, for quick decoding |
-//! | [`sincos`] | sine and cosine of the same angle, properly range-reduced |
+//! | [`sincos`] | sine and cosine of the same angle, or the sine alone, properly range-reduced |
 //! | [`sharing`] | the angle-sum expansion of cells into children, and its gradient |
 //! | [`optim`] | Adam |
 //! | [`orthogonal`] | orthonormal bases, for the preconditioned optimiser |

@@ -5,7 +5,7 @@ use asmr_kernels::dense::{Packed, Start, TransposeScratch, matmul, matmul_transp
 use asmr_kernels::optim::{AdamStep, adam};
 use asmr_kernels::orthogonal::orthonormalise;
 use asmr_kernels::sharing::{Child, add_column_sums, expand, fold, fold_features};
-use asmr_kernels::sincos::sincos_rows;
+use asmr_kernels::sincos::{sincos_rows, sines};
 
 /// Uniform values in [-1, 1): xorshift64*.
 fn uniform(seed: u64, n: usize) -> Vec<f32> {
@@ -53,6 +53,9 @@ fn results(isa: IsaLevel, rows: usize, width: usize) -> Vec<(&'static str, Vec<f
     let mut beyond: Vec<f32> = others.iter().map(|x| x * 1e9).collect();
     sincos_rows(isa, rows, width, &mut beyond);
 
+    let mut alone: Vec<f32> = cells.iter().map(|x| x * 1500.0).collect();
+    sines(isa, &mut alone);
+
     let n = rows as u32;
     let children: Vec<Child> = (0..3 * n).map(|i| Child { parent: i * 7 % n, tuple: i * 5 % n }).collect();
     let mut out = vec![0.0; children.len() * width];
@@ -66,7 +69,7 @@ fn results(isa: IsaLevel, rows: usize, width: usize) -> Vec<(&'static str, Vec<f
     let mut sums = uniform(7, width);
     add_column_sums(isa, &d_phase, &mut sums);
     all.extend([("fold_features", d_phase), ("add_column_sums", sums)]);
-    all.extend([("sincos_rows", features), ("sincos_rows beyond its quick range", beyond)]);
+    all.extend([("sincos_rows", features), ("sincos_rows beyond its quick range", beyond), ("sines", alone)]);
 
     let step = AdamStep {
         rate: 1e-3,
@@ -119,7 +122,7 @@ fn levels_that_round_alike_give_the_same_bits() {
             }
         }
     }
-    assert_eq!(n_cases, n_pairs * shapes.len() * 13);
+    assert_eq!(n_cases, n_pairs * shapes.len() * 14);
 }
 
 /// A name is a claim by the caller; on a machine without the instructions it must end in a message, not in an

@@ -1,9 +1,9 @@
-//! `sincos_rows` against double precision, over its whole input range and at every instruction-set level.
+//! `sincos_rows` and `sines` against double precision, over its whole input range and at every instruction-set level.
 
 use std::f64::consts::FRAC_PI_4;
 
 use asmr_kernels::IsaLevel;
-use asmr_kernels::sincos::{REDUCED_UP_TO, sincos_rows};
+use asmr_kernels::sincos::{REDUCED_UP_TO, sincos_rows, sines};
 
 /// The documented absolute error of the quick reduction: half a unit in the last place of an angle below π/4
 /// (3e-8), the polynomials' own 2e-8 or so, and a few roundings of values up to 1 (6e-8 each).
@@ -33,6 +33,13 @@ struct Worst {
     angle: f32,
 }
 
+/// Sines alone.
+fn sines_of(isa: IsaLevel, angles: &[f32]) -> Vec<f32> {
+    let mut buffer = angles.to_vec();
+    sines(isa, &mut buffer);
+    buffer
+}
+
 /// Sines and cosines of any number of angles, in rows of `WIDTH` (the last one padded with zeros).
 fn evaluate(isa: IsaLevel, angles: &[f32]) -> Vec<(f32, f32)> {
     let rows = angles.len().div_ceil(WIDTH);
@@ -56,10 +63,13 @@ fn sweep(what: &str, tolerance: f64, angles: impl Iterator<Item = f32>) -> usize
         let batch: Vec<f32> = angles.by_ref().take(64 * WIDTH).collect();
         let expected: Vec<(f64, f64)> = batch.iter().map(|&x| f64::from(x).sin_cos()).collect();
         for worst in &mut worst {
+            let alone = sines_of(worst.isa, &batch);
             for (i, (&(s, c), &(sine, cosine))) in
                 evaluate(worst.isa, &batch).iter().zip(&expected).enumerate()
             {
-                for (name, actual, expected) in [("sine", s, sine), ("cosine", c, cosine)] {
+                for (name, actual, expected) in
+                    [("sine", s, sine), ("cosine", c, cosine), ("sine alone", alone[i], sine)]
+                {
                     let error = (f64::from(actual) - expected).abs();
                     // A NaN is not within the tolerance either.
                     assert!(
@@ -139,6 +149,7 @@ fn zeros_subnormals_and_the_limit() {
         for (x, (s, c)) in inside.iter().zip(evaluate(isa, &inside)).take(8) {
             assert_eq!((s, c), (*x, 1.0), "{isa:?}: sine and cosine of {x:e}");
         }
+        assert_eq!(sines_of(isa, &inside[..8]), inside[..8], "{isa:?}: sines alone");
     }
     let beyond = [f32::from_bits(limit + 1), -f32::from_bits(limit + 1), 1.1e5, 1e10, f32::MAX, f32::MIN];
     assert_eq!(sweep("special values beyond", BEYOND_TOLERANCE, beyond.into_iter()), 6);
@@ -153,8 +164,11 @@ fn beyond_the_quick_range() {
     let mut n_checked = 0;
     for isa in IsaLevel::available() {
         let angles = KNOWN.map(|(x, ..)| x);
-        for ((s, c), (x, sine, cosine)) in evaluate(isa, &angles).into_iter().zip(KNOWN) {
-            for (name, actual, expected) in [("sine", s, sine), ("cosine", c, cosine)] {
+        let alone = sines_of(isa, &angles);
+        for (((s, c), alone), (x, sine, cosine)) in evaluate(isa, &angles).into_iter().zip(alone).zip(KNOWN) {
+            for (name, actual, expected) in
+                [("sine", s, sine), ("cosine", c, cosine), ("sine alone", alone, sine)]
+            {
                 assert!(
                     (f64::from(actual) - expected).abs() <= BEYOND_TOLERANCE,
                     "{isa:?}: {name} of {x:e} is {actual:e}, expected {expected:e}, tolerance {BEYOND_TOLERANCE:e}"
@@ -163,7 +177,7 @@ fn beyond_the_quick_range() {
             }
         }
     }
-    assert_eq!(n_checked, 2 * 7 * IsaLevel::available().len());
+    assert_eq!(n_checked, 3 * 7 * IsaLevel::available().len());
 }
 
 #[test]
@@ -174,13 +188,16 @@ fn nan_and_infinities_give_nan_and_spoil_nothing_else() {
             for at in [0, 63, 64, 70, 129] {
                 let mut angles: Vec<f32> = (0..130).map(|i| i as f32 * 7.7 - 400.0).collect();
                 angles[at] = bad;
+                let alone = sines_of(isa, &angles);
                 for (i, (s, c)) in evaluate(isa, &angles).into_iter().enumerate() {
                     if i == at {
-                        assert!(s.is_nan() && c.is_nan(), "{isa:?}: {bad} at {at} gives {s}, {c}, not NaN");
+                        let all_nan = s.is_nan() && c.is_nan() && alone[i].is_nan();
+                        assert!(all_nan, "{isa:?}: {bad} at {at} gives {s}, {c}, {}, not NaN", alone[i]);
                         continue;
                     }
                     let (sine, cosine) = f64::from(angles[i]).sin_cos();
                     let close = (f64::from(s) - sine).abs() <= QUICK_TOLERANCE
+                        && (f64::from(alone[i]) - sine).abs() <= QUICK_TOLERANCE
                         && (f64::from(c) - cosine).abs() <= QUICK_TOLERANCE;
                     assert!(
                         close,
@@ -247,6 +264,7 @@ fn rows_are_independent_and_stay_in_bounds() {
         // Nothing to do is no error.
         sincos_rows(isa, 0, 8, &mut []);
         sincos_rows(isa, 3, 0, &mut []);
+        sines(isa, &mut []);
     }
     assert_eq!(n_checked, 13 * 3 * 3 * IsaLevel::available().len());
 }

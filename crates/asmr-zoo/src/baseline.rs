@@ -11,7 +11,7 @@ use crate::ffn::{Ffn, FfnSettings};
 use crate::field::{self, Field, FieldCost, FieldError, Shape};
 use crate::fit::{self, FitOptions, Fitted, Recipe, StepEvent};
 use crate::kilonerf::{KiloNerf, KiloNerfSettings};
-use crate::loe::{Loe, LoeSettings};
+use crate::loe::{Loe, LoeSettings, usual_tiles};
 use crate::ngp::{Ngp, NgpSettings};
 use crate::plenoxels::{Plenoxels, PlenoxelsSettings};
 use crate::siren::{Siren, SirenSettings};
@@ -52,10 +52,20 @@ pub trait Baseline: Send + Sync {
     /// # Errors
     /// [`FieldError::Params`].
     fn decoder<'a>(&'a self, params: &'a [f32], isa: IsaLevel) -> Result<WholeDecoder<'a>, FieldError>;
+    /// Likewise for some samples, which rise.
+    ///
+    /// # Errors
+    /// As there.
+    fn decoder_at<'a>(
+        &'a self,
+        params: &'a [f32],
+        samples: Vec<u32>,
+        isa: IsaLevel,
+    ) -> Result<WholeDecoder<'a>, FieldError>;
 }
 
-/// Writes the values of all samples, rows × channels, on the threads of the current pool. It panics when given room for
-/// more samples than there are, or for a part of one.
+/// Writes the values of all samples, or of those it was made for, rows × channels, on the threads of the current pool. It
+/// panics when given room for more samples than there are, or for a part of one.
 pub type WholeDecoder<'a> = Box<dyn Fn(&mut [f32]) + Send + Sync + 'a>;
 
 impl<F: Field> Baseline for F {
@@ -102,6 +112,18 @@ impl<F: Field> Baseline for F {
         self.load(&mut model, params);
         Ok(Box::new(move |out| field::evaluate(self, &model, params, 0, out)))
     }
+
+    fn decoder_at<'a>(
+        &'a self,
+        params: &'a [f32],
+        samples: Vec<u32>,
+        isa: IsaLevel,
+    ) -> Result<WholeDecoder<'a>, FieldError> {
+        field::check_params(self, params.len())?;
+        let mut model = self.model(isa);
+        self.load(&mut model, params);
+        Ok(Box::new(move |out| field::evaluate_at(self, &model, params, &samples, out)))
+    }
 }
 
 /// A method and its settings.
@@ -130,15 +152,15 @@ impl Method {
     /// Names that [`Method::usual`] knows.
     pub const NAMES: [&str; 7] = ["siren", "ffn", "kilonerf", "loe", "ngp", "wire", "plenoxels"];
 
-    /// A method by its name, with the settings it is usually compared with on pictures: each module's default, and
-    /// Plenoxels with a vertex for every third sample of an axis. None for other names.
+    /// A method by its name, with the settings it is usually compared with on pictures: each module's default, LoE with tiles
+    /// that reach the extents, and Plenoxels with a vertex for every third sample of an axis. None for other names.
     #[must_use]
     pub fn usual(name: &str, shape: &Shape) -> Option<Self> {
         Some(match name {
             "siren" => Self::Siren(SirenSettings::default()),
             "ffn" => Self::Ffn(FfnSettings::default()),
             "kilonerf" => Self::KiloNerf(KiloNerfSettings::default()),
-            "loe" => Self::Loe(LoeSettings::default()),
+            "loe" => Self::Loe(LoeSettings { tiles: usual_tiles(&shape.extents), ..LoeSettings::default() }),
             "ngp" => Self::Ngp(NgpSettings::default()),
             "wire" => Self::Wire(WireSettings::default()),
             "plenoxels" => {
@@ -147,6 +169,23 @@ impl Method {
             }
             _ => return None,
         })
+    }
+
+    /// Linear layers, the output layer included; 0 for a grid.
+    #[must_use]
+    pub fn n_layers(&self) -> usize {
+        match self {
+            Self::Siren(settings) => settings.layers,
+            Self::Ffn(settings) => settings.layers,
+            Self::KiloNerf(settings) => settings.layers,
+            Self::Loe(settings) => settings.tiles.len() + 1,
+            Self::Ngp(settings) => settings.hidden_layers + 1,
+            Self::Wire(settings) => settings.layers,
+            Self::Plenoxels(_) => 0,
+            Self::Unshared(settings) => {
+                settings.bases.split(';').next().map_or(0, |axis| axis.split(',').count())
+            }
+        }
     }
 }
 

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use asmr::signal::{Signal, SignalInfo};
-use asmr_media::{psnr_db, ssim};
+use asmr::metadata::Media;
+use asmr::signal::{Signal, SignalError, SignalInfo};
+use asmr_media::{AudioComparison, iou, psnr_db, ssim};
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
@@ -102,13 +103,25 @@ pub struct Row {
     pub psnr_db: Option<f64>,
     /// Likewise; none where a picture is too small for it.
     pub ssim: Option<f64>,
+    /// Likewise, of sound: signal-to-noise ratio in dB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snr_db: Option<f64>,
+    /// Likewise, of shapes: samples inside both over samples inside either.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iou: Option<f64>,
+    /// Samples that all of these, and the speed, are of.
+    pub measured_samples: usize,
+    /// Linear layers, the output layer included; 0 for a grid.
+    pub layers: usize,
     /// Bytes of a file with weights as 32-bit floats.
     pub bytes: u64,
     /// Parameters, multiply-adds, sines and table reads.
     #[serde(flatten)]
     pub cost: FieldCost,
-    /// Seconds of the fit, the search of its rate included.
+    /// Seconds of the fit, the search of its rate included unless that was free.
     pub fit_s: f64,
+    /// Seconds of that search.
+    pub search_s: f64,
     /// Steps of the fit, that search not included.
     pub steps: u32,
     /// Million samples a second that are decoded on one thread, and on two.
@@ -116,13 +129,15 @@ pub struct Row {
     pub decode_msamples_s: [f64; 2],
     /// Learning rate at its highest.
     pub rate: f64,
+    /// Whether a lower and a higher rate were tried and were worse; none: no rate was tried.
+    pub rate_is_inside: Option<bool>,
     /// Samples of a batch.
     pub batch: usize,
     /// All settings of the method.
     pub settings: Settings,
     /// All settings of its fit.
     pub procedure: Procedure,
-    /// Rates that were tried before.
+    /// Rates and batches that were tried before.
     pub trials: Vec<Trial>,
     /// The weights, as [`Contestant::decoder`] takes them.
     #[serde(skip)]
@@ -263,7 +278,7 @@ pub fn compare(
         let entry = contestant.fit(signal, options.stop(), options.seed, interrupt, &mut |share| {
             on_event(Event::Progress(share));
         });
-        match entry.and_then(|entry| measure(contestant, entry, signal, interrupt)) {
+        match entry.and_then(|entry| measure(contestant, entry, signal, None, interrupt)) {
             Ok(row) => {
                 on_event(Event::Done(&row));
                 rows.push(row);
@@ -288,20 +303,27 @@ pub fn compare(
     })
 }
 
-/// A fitted method's row.
+/// A fitted method's row; of a signal with more than `most_samples` from that many at most, evenly among all.
 pub(crate) fn measure(
     contestant: &Contestant,
     entry: Entry,
     signal: &Signal,
+    most_samples: Option<usize>,
     interrupt: &AtomicBool,
 ) -> Result<Row, ContestantError> {
-    let info = signal.info();
     let failed = |error: &dyn std::fmt::Display| ContestantError::Asmr(error.to_string());
-    let decode = contestant.decoder(&entry.params)?;
+    let settled = contestant.settled(&entry)?;
+    let contestant = settled.as_ref().unwrap_or(contestant);
+    let stride = stride(&signal.info().extents, most_samples);
+    let part = (stride > 1).then(|| strided(signal, stride)).transpose().map_err(|e| failed(&e))?;
+    let (signal, decode) = match &part {
+        None => (signal, contestant.decoder(&entry.params)?),
+        Some((part, samples)) => (part, contestant.decoder_at(&entry.params, samples.clone())?),
+    };
+    let info = signal.info();
     let n_samples = Shape::of(info).n_samples();
-    let mut values = vec![0.0; n_samples * info.channels];
-    decode(&mut values);
-    let decoded = Signal::new(info.clone(), info.restored(&values)).map_err(|error| failed(&error))?;
+    // Written once, so that no decode is timed with the system's handing out of memory.
+    let mut values = vec![f32::NAN; n_samples * info.channels];
     let mut decode_msamples_s = [0.0; THREADS.len()];
     for (speed, n_threads) in decode_msamples_s.iter_mut().zip(THREADS) {
         let pool = machine::pool(n_threads).map_err(|error| failed(&error))?;
@@ -319,19 +341,34 @@ pub(crate) fn measure(
         }
         *speed = n_samples as f64 / median(&seconds) / 1e6;
     }
+    let decoded = Signal::new(info.clone(), info.restored(&values)).map_err(|error| failed(&error))?;
     let bytes = contestant.n_bytes(info, &entry.params)?;
     let psnr_db = psnr_db(&decoded, signal).map_err(|error| failed(&error))?;
+    let snr_db = matches!(info.media, Media::Audio(_)).then(|| {
+        let mut comparison = AudioComparison::new(info);
+        comparison.push(signal.samples(), decoded.samples());
+        comparison.finish().snr_db
+    });
+    let iou = matches!(info.media, Media::Shape(_)).then(|| iou(signal, &decoded)).transpose();
+    // Between neighbours of a part there is no structure.
+    let ssim = if stride > 1 { None } else { ssim(&decoded, signal).map_err(|error| failed(&error))? };
     drop(decode);
     Ok(Row {
         method: contestant.name(),
         psnr_db,
-        ssim: ssim(&decoded, signal).map_err(|error| failed(&error))?,
+        ssim,
+        snr_db: snr_db.flatten(),
+        iou: iou.map_err(|error| failed(&error))?.flatten(),
+        measured_samples: n_samples,
+        layers: contestant.n_layers(),
         bytes,
         cost: contestant.cost(),
         fit_s: entry.elapsed_s,
+        search_s: entry.search_s,
         steps: entry.steps,
         decode_msamples_s,
         rate: entry.rate,
+        rate_is_inside: entry.rate_is_inside,
         batch: entry.batch,
         settings: contestant.settings(),
         procedure: entry.procedure,
@@ -339,6 +376,30 @@ pub(crate) fn measure(
         params: entry.params,
         decoded,
     })
+}
+
+/// Of every so manyeth sample along each axis there are no more than `most`.
+fn stride(extents: &[usize], most: Option<usize>) -> usize {
+    let n = |stride: usize| extents.iter().map(|extent| extent.div_ceil(stride)).product::<usize>();
+    (1..).find(|&stride| most.is_none_or(|most| n(stride) <= most.max(1))).unwrap_or(1)
+}
+
+/// Every `stride`-th sample along each axis, from the middle of the first stretch on, and their numbers.
+fn strided(signal: &Signal, stride: usize) -> Result<(Signal, Vec<u32>), SignalError> {
+    let (info, shape) = (signal.info(), Shape::of(signal.info()));
+    let along = |extent: usize| (extent.min(stride) / 2..extent).step_by(stride);
+    let mut samples = vec![0];
+    for &extent in &shape.extents {
+        samples = samples.iter().flat_map(|&n| along(extent).map(move |i| n * extent + i)).collect();
+    }
+    let mut values = vec![0.0; samples.len() * shape.channels];
+    for (sample, values) in samples.iter().zip(values.chunks_exact_mut(shape.channels)) {
+        info.scaled(signal.samples(), sample * shape.channels, values);
+    }
+    let extents = shape.extents.iter().map(|&extent| along(extent).count()).collect();
+    let info = SignalInfo { extents, ..info.clone() };
+    let values = info.restored(&values);
+    Ok((Signal::new(info, values)?, samples.into_iter().map(|sample| sample as u32).collect()))
 }
 
 /// Heads of the table's columns.
@@ -406,5 +467,35 @@ impl Comparison {
             let _ = writeln!(text, "{}: no row: {}", refusal.method, refusal.reason);
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use asmr::signal::{SampleType, Samples};
+
+    use super::*;
+
+    #[test]
+    fn a_part_is_spread_over_the_whole() {
+        assert_eq!(stride(&[8192, 8192], None), 1);
+        assert_eq!(stride(&[8192, 8192], Some(1 << 20)), 8);
+        assert_eq!(stride(&[7, 5], Some(35)), 1);
+        // 4 × 3.
+        assert_eq!(stride(&[7, 5], Some(34)), 2);
+        assert_eq!(stride(&[7, 5], Some(0)), 7);
+
+        let info = SignalInfo::plain(vec![7, 5], 2, SampleType::U8, None);
+        let signal = Signal::new(info, Samples::U8((0..70).collect())).expect("a signal");
+        let (part, samples) = strided(&signal, 3).expect("a part");
+        // Rows 1 and 4, columns 1 and 4.
+        assert_eq!(samples, [6, 9, 21, 24]);
+        assert_eq!(part.info().extents, [2, 2]);
+        assert_eq!(part.samples(), &Samples::U8(vec![12, 13, 18, 19, 42, 43, 48, 49]));
+        let (part, samples) = strided(&signal, 7).expect("a part");
+        assert_eq!(
+            (part.info().extents.as_slice(), samples.as_slice()),
+            ([1, 1].as_slice(), [17].as_slice())
+        );
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! With a number of steps each method is fitted as its authors publish (ASMR: preset `default`). In a given time the
 //! published full batches would be a few steps, so rivals get random batches of a size with which about
-//! [`TARGET_STEPS`](crate::rate_search::TARGET_STEPS) steps fit in, and the best of a few rates about the published one, each
-//! tried for [`TRIAL_SHARE`](crate::rate_search::TRIAL_SHARE) of the time. ASMR takes its preset as it is; where the budget is a
-//! time and not a size, its width follows from the time ([`asmr_train::budget::width_for_time`]). Trials are part of the time.
+//! [`TARGET_STEPS`](crate::rate_search::TARGET_STEPS) steps fit in, or a quarter of that, and the best of a few rates about the
+//! published one, each tried for [`TRIAL_SHARE`](crate::rate_search::TRIAL_SHARE) of the time or a little more. ASMR takes its
+//! preset as it is; where the budget is a time and not a size, its width follows from the time
+//! ([`asmr_train::budget::width_for_time`]). Trials are part of the time, unless [`Contestant::with_free_search`] says otherwise.
 
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -21,9 +22,9 @@ use thiserror::Error;
 
 use crate::baseline::{Baseline, Config, Method, WholeDecoder, store};
 use crate::budget::{Budget, asmr_cost, asmr_within, baseline_within};
-use crate::field::{FieldCost, FieldError, Shape};
+use crate::field::{FieldCost, FieldError, Shape, refuse};
 use crate::fit::{Recipe, Stop};
-use crate::rate_search::Run;
+use crate::rate_search::{Run, Stages};
 
 /// All methods that can be compared.
 pub const METHODS: [&str; 8] = ["asmr", "siren", "ffn", "kilonerf", "loe", "ngp", "wire", "plenoxels"];
@@ -74,6 +75,7 @@ pub struct Contestant {
     name: &'static str,
     kind: Kind,
     adjustment: Adjustment,
+    search_is_free: bool,
 }
 
 enum Kind {
@@ -83,7 +85,8 @@ enum Kind {
         /// How long it took to find a width that suits the time.
         planned: Duration,
     },
-    Baseline(Config, Box<dyn Baseline>),
+    /// A grid fitted coarse to fine has stages, and is the coarsest here.
+    Baseline(Config, Box<dyn Baseline>, Option<Stages>),
 }
 
 /// The settings of a contestant, all of them.
@@ -107,11 +110,13 @@ pub enum Procedure {
     Baseline(Recipe),
 }
 
-/// A rate that was tried.
+/// A rate and a batch that were tried.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Trial {
     /// The rate.
     pub rate: f64,
+    /// Samples of a batch.
+    pub batch: usize,
     /// Mean square error over the last quarter of the trial; none: it diverged.
     pub mse: Option<f64>,
     /// Steps that were made.
@@ -123,21 +128,31 @@ pub struct Trial {
 pub struct Entry {
     /// Weights.
     pub params: Vec<f32>,
+    /// The method and its settings, where they are what the fit led to ([`Contestant::settled`]).
+    pub method: Option<Method>,
     /// Steps of the last fit, trials not counted.
     pub steps: u32,
-    /// Seconds in all, trials included.
+    /// Seconds of the fit, trials included unless they are free.
     pub elapsed_s: f64,
+    /// Seconds of the trials.
+    pub search_s: f64,
     /// Learning rate at its highest.
     pub rate: f64,
+    /// Whether a lower and a higher rate were tried and were worse; none: no rate was tried.
+    pub rate_is_inside: Option<bool>,
     /// Samples of a batch.
     pub batch: usize,
     /// All settings of the fit.
     pub procedure: Procedure,
-    /// Rates that were tried before.
+    /// What was tried before.
     pub trials: Vec<Trial>,
 }
 
 impl Contestant {
+    fn of(name: &'static str, kind: Kind) -> Self {
+        Self { name, kind, adjustment: Adjustment::default(), search_is_free: false }
+    }
+
     /// A method with the settings that use most of a budget. None: the name is none of [`METHODS`].
     ///
     /// # Errors
@@ -155,17 +170,16 @@ impl Contestant {
         } else {
             baseline_within(name, shape, budget).and_then(|config| {
                 let field = config.build()?;
-                Ok(Kind::Baseline(config, field))
+                Ok(Kind::Baseline(config, field, None))
             })
         };
-        Some(made.map(|kind| Self { name, kind, adjustment: Adjustment::default() }))
+        Some(made.map(|kind| Self::of(name, kind)))
     }
 
     /// A network of this project, fitted by a preset.
     #[must_use]
     pub fn asmr(network: NetworkConfig, preset: Preset) -> Self {
-        let kind = Kind::Asmr { network, preset, planned: Duration::ZERO };
-        Self { name: "asmr", kind, adjustment: Adjustment::default() }
+        Self::of("asmr", Kind::Asmr { network, preset, planned: Duration::ZERO })
     }
 
     /// A baseline.
@@ -174,14 +188,53 @@ impl Contestant {
     /// [`ContestantError::Field`] for settings that it refuses.
     pub fn baseline(config: Config) -> Result<Self, ContestantError> {
         let field = config.build()?;
-        let name = field.name();
-        Ok(Self { name, kind: Kind::Baseline(config, field), adjustment: Adjustment::default() })
+        Ok(Self::of(field.name(), Kind::Baseline(config, field, None)))
+    }
+
+    /// Plenoxels fitted coarse to fine; `coarse` is the first grid.
+    ///
+    /// # Errors
+    /// [`ContestantError::Field`] for settings that it refuses, and for any other method.
+    pub fn sparse(coarse: Config, stages: Stages) -> Result<Self, ContestantError> {
+        let field = coarse.build()?;
+        if !matches!(coarse.method, Method::Plenoxels(_)) {
+            return Err(refuse("a method with stages", field.name(), "plenoxels").into());
+        }
+        Ok(Self::of(field.name(), Kind::Baseline(coarse, field, Some(stages))))
     }
 
     /// Fitted otherwise than usual.
     #[must_use]
     pub fn adjusted(self, adjustment: Adjustment) -> Self {
         Self { adjustment, ..self }
+    }
+
+    /// In a given time, with the search of a batch and a rate on top of it: settings found beforehand cost nothing either.
+    #[must_use]
+    pub fn with_free_search(self) -> Self {
+        Self { search_is_free: true, ..self }
+    }
+
+    /// What a fit made of it, where that is something else: only then can its cost be told, and its weights be decoded.
+    ///
+    /// # Errors
+    /// [`ContestantError::Field`] for settings that make no field.
+    pub fn settled(&self, entry: &Entry) -> Result<Option<Self>, ContestantError> {
+        match (&self.kind, &entry.method) {
+            (Kind::Baseline(Config { shape, .. }, ..), Some(method)) => {
+                Self::baseline(Config { shape: shape.clone(), method: method.clone() }).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Linear layers, the output layer included; 0 for a grid.
+    #[must_use]
+    pub fn n_layers(&self) -> usize {
+        match &self.kind {
+            Kind::Asmr { network, .. } => network.n_sine_layers() + 1,
+            Kind::Baseline(config, ..) => config.method.n_layers(),
+        }
     }
 
     /// The method's name.
@@ -195,7 +248,7 @@ impl Contestant {
     pub fn cost(&self) -> FieldCost {
         match &self.kind {
             Kind::Asmr { network, .. } => asmr_cost(network),
-            Kind::Baseline(_, field) => field.cost(),
+            Kind::Baseline(_, field, _) => field.cost(),
         }
     }
 
@@ -204,7 +257,7 @@ impl Contestant {
     pub fn settings(&self) -> Settings {
         match &self.kind {
             Kind::Asmr { network, .. } => Settings::Asmr(network.clone()),
-            Kind::Baseline(config, _) => Settings::Baseline(config.method.clone()),
+            Kind::Baseline(config, ..) => Settings::Baseline(config.method.clone()),
         }
     }
 
@@ -229,21 +282,27 @@ impl Contestant {
                 };
                 let mut config = FitConfig { seed, ..FitConfig::preset(*preset, network) };
                 if let Some(batch) = self.adjustment.batch {
-                    let share = batch as f64 / network.partition.n_samples() as f64;
-                    config.set_batch(share.min(1.0), network);
+                    let share = (batch as f64 / network.partition.n_samples() as f64).min(1.0);
+                    if *preset == Preset::Paper {
+                        // Its rate stays as published, as rivals' do, and is what is searched about.
+                        config.batch = share;
+                    } else {
+                        config.set_batch(share, network);
+                    }
                 }
                 config.rate *= self.adjustment.rate_factor;
                 let entry = fit_asmr(network, config, signal, stop, interrupt, on_progress)?;
                 Ok(Entry { elapsed_s: entry.elapsed_s + planned.as_secs_f64(), ..entry })
             }
-            Kind::Baseline(_, field) => {
+            Kind::Baseline(config, field, stages) => {
                 let mut recipe = field.recipe();
                 recipe.rate *= self.adjustment.rate_factor;
                 recipe.batch = self.adjustment.batch.or(recipe.batch);
-                let mut run = Run::new(field.as_ref(), signal, seed, interrupt, on_progress);
+                let what = (config, field.as_ref(), *stages);
+                let mut run = Run::new(what, signal, seed, interrupt, on_progress);
                 match stop {
                     Stop::Steps(_) => run.published(recipe, stop),
-                    Stop::Time(limit) => run.timed(recipe, limit),
+                    Stop::Time(limit) => run.timed(recipe, limit, self.search_is_free),
                 }
             }
         }
@@ -267,7 +326,27 @@ impl Contestant {
                     assert!(done.is_ok(), "room for the whole grid");
                 }))
             }
-            Kind::Baseline(_, field) => Ok(field.decoder(params, IsaLevel::detect())?),
+            Kind::Baseline(_, field, _) => Ok(field.decoder(params, IsaLevel::detect())?),
+        }
+    }
+
+    /// As [`Self::decoder`], of some samples only, which rise.
+    ///
+    /// # Errors
+    /// As there, and for ASMR, whose samples share what the whole grid costs.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn decoder_at<'a>(
+        &'a self,
+        params: &'a [f32],
+        samples: Vec<u32>,
+    ) -> Result<WholeDecoder<'a>, ContestantError> {
+        match &self.kind {
+            Kind::Asmr { .. } => {
+                Err(ContestantError::Asmr("ASMR is measured on all samples, not on some".to_owned()))
+            }
+            Kind::Baseline(_, field, _) => Ok(field.decoder_at(params, samples, IsaLevel::detect())?),
         }
     }
 
@@ -282,7 +361,7 @@ impl Contestant {
                 let file = AsmrFile { signal: info.clone(), network, steps: None, fit: None };
                 file.n_bytes().map_err(|e| asmr_error(&e))
             }
-            Kind::Baseline(config, _) => Ok(store(config, params)?.len() as u64),
+            Kind::Baseline(config, ..) => Ok(store(config, params)?.len() as u64),
         }
     }
 }
@@ -315,9 +394,12 @@ fn fit_asmr(
     let n_samples = Shape::of(signal.info()).n_samples();
     Ok(Entry {
         params: fitted.network.into_params(),
+        method: None,
         steps: fitted.steps,
         elapsed_s: fitted.elapsed_s,
+        search_s: 0.0,
         rate: config.rate,
+        rate_is_inside: None,
         batch: ((config.batch * n_samples as f64).round() as usize).max(1),
         procedure: Procedure::Asmr(config),
         trials: Vec::new(),

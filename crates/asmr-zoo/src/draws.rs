@@ -27,8 +27,8 @@ impl Draws {
         (deviation * radius * (std::f64::consts::TAU * self.unit()).cos()) as f32
     }
 
-    /// Uniform among `0..n`.
-    pub(crate) fn below(&mut self, n: u64) -> usize {
-        ((u64::from(self.0.next_u32()) * n) >> 32) as usize
+    /// Uniform 32 bits.
+    pub(crate) fn word(&mut self) -> u32 {
+        self.0.next_u32()
     }
 }

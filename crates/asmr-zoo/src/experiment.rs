@@ -6,7 +6,7 @@
 //! files = ["image/camera.png"]           # below the folder of test signals
 //! seeds = [0, 1, 2]
 //! steps = [10000]                        # or seconds = [1, 3, 10]; a fit for each
-//! rate_factors = [1.0, 0.3, 3.0]         # on each method's usual rate; the best is shown
+//! rate_factors = [1.0, 0.3, 3.0]         # on each method's usual rate; the best is shown. Where it is at their end, they go on
 //!
 //! [[signal]]                             # what is cut or sampled
 //! file = "audio/speech.wav"
@@ -21,6 +21,16 @@
 //! name = "SIREN"
 //! method.siren = { width = 256, layers = 4 }
 //! batch = 16384
+//! best_of = "SIREN"                      # of all that say so the best is drawn, and marked in tables
+//! measured_samples = 1048576             # quality and speed from that many at most, evenly among all
+//!
+//! [[contestant]]
+//! name = "Plenoxels, sparse"
+//! method.plenoxels = { share = 0.5, stages = 2, threshold = 0.01 }
+//!
+//! [[contestant]]
+//! name = "LoE"
+//! method.loe = { tiles = [], width = 24 } # as many tiles as the grid's samples need
 //!
 //! [[plot]]
 //! title = "Quality against cost"
@@ -53,6 +63,9 @@ use crate::budget::Budget;
 use crate::contestant::{Adjustment, Contestant};
 use crate::field::Shape;
 use crate::fit::Stop;
+use crate::loe::{LoeSettings, usual_tiles};
+use crate::plenoxels::PlenoxelsSettings;
+use crate::rate_search::Stages;
 use crate::records::COLUMNS;
 
 /// Signals of an experiment are held in memory up to so many bytes.
@@ -81,7 +94,8 @@ pub struct Experiment {
     /// Seconds of the fits.
     #[serde(default)]
     pub seconds: Vec<f64>,
-    /// Factors on each method's usual rate.
+    /// Factors on each method's usual rate. Of two or more the best is sought: where it is the lowest or the highest, others
+    /// beyond are tried ([`crate::runner`]). Baselines that are fitted for seconds search their rate themselves.
     #[serde(default = "usual_rate")]
     pub rate_factors: Vec<f64>,
     /// What is compared.
@@ -92,6 +106,9 @@ pub struct Experiment {
     pub plots: Vec<PlotSpec>,
     /// What is done in minutes instead.
     pub quick: Quick,
+    /// How many signals the full protocol has.
+    #[serde(skip)]
+    pub n_signals: usize,
 }
 
 fn one_seed() -> Vec<u64> {
@@ -134,11 +151,15 @@ pub struct ContestantSpec {
     pub name: String,
     /// The curve it is on; one of its own otherwise.
     pub series: Option<String>,
+    /// Of all contestants that say the same here, the one with the highest mean PSNR after a length stands for them.
+    pub best_of: Option<String>,
     /// What it is.
     pub method: MethodSpec,
     /// Samples of a batch, where they are not as usual.
     pub batch: Option<usize>,
-    /// Factors on its usual rate in place of the experiment's.
+    /// The most samples that its quality and its speed are measured on, for methods whose decode of all takes long.
+    pub measured_samples: Option<usize>,
+    /// Factors on its usual rate in place of the experiment's, in quick runs too.
     pub rate_factors: Option<Vec<f64>>,
     /// Steps in place of the experiment's.
     pub steps: Option<Vec<u32>>,
@@ -149,8 +170,27 @@ pub struct ContestantSpec {
 pub enum MethodSpec {
     /// This project's.
     Asmr(AsmrSettings),
+    /// An explicit grid, whose vertices may follow from the signal's samples.
+    Plenoxels(PlenoxelsSpec),
     /// Another.
     Baseline(Method),
+}
+
+/// An explicit grid.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlenoxelsSpec {
+    /// Vertices along each axis ...
+    pub vertices: Option<Vec<usize>>,
+    /// ... or their share of the samples along each axis.
+    pub share: Option<f64>,
+    /// Weight of total variation; as usual otherwise.
+    pub tv: Option<f32>,
+    /// Stages of a fit coarse to fine, which ends with about so many vertices; a whole grid otherwise.
+    pub stages: Option<usize>,
+    /// What a vertex may differ from 0 by, with all its neighbours, to be dropped between stages.
+    #[serde(default)]
+    pub threshold: f32,
 }
 
 impl<'de> Deserialize<'de> for MethodSpec {
@@ -160,8 +200,14 @@ impl<'de> Deserialize<'de> for MethodSpec {
             T::deserialize(table).map_err(|error| E::custom(error.message()))
         }
         let mut table = toml::Table::deserialize(deserializer)?;
-        match table.remove("asmr") {
-            Some(toml::Value::Table(settings)) if table.is_empty() => read(settings).map(Self::Asmr),
+        let own = ["asmr", "plenoxels"].into_iter().find_map(|name| Some((name, table.remove(name)?)));
+        match own {
+            Some(("asmr", toml::Value::Table(settings))) if table.is_empty() => {
+                read(settings).map(Self::Asmr)
+            }
+            Some((_, toml::Value::Table(settings))) if table.is_empty() => {
+                read(settings).map(Self::Plenoxels)
+            }
             Some(_) => {
                 Err(D::Error::custom("a contestant has one method, as in method.asmr = { width = 256 }"))
             }
@@ -236,7 +282,7 @@ pub struct Quick {
     pub steps: Option<Vec<u32>>,
     /// Seconds.
     pub seconds: Option<Vec<f64>>,
-    /// Factors on usual rates, of all contestants.
+    /// Factors on usual rates, of contestants without their own.
     pub rate_factors: Option<Vec<f64>>,
 }
 
@@ -246,7 +292,8 @@ impl Experiment {
     /// # Errors
     /// A sentence that says what is wrong, and where.
     pub fn parse(text: &str) -> Outcome<Self> {
-        let experiment: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        let mut experiment: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        experiment.n_signals = experiment.all_signals().len();
         experiment.validate()?;
         let signals: Vec<String> = experiment.all_signals().iter().map(SignalSpec::name).collect();
         let contestants: Vec<String> = experiment.contestants.iter().map(|c| c.name.clone()).collect();
@@ -284,7 +331,6 @@ impl Experiment {
         }
         if let Some(factors) = rate_factors {
             quick.rate_factors = factors;
-            quick.contestants.iter_mut().for_each(|contestant| contestant.rate_factors = None);
         }
         quick.seconds = seconds.unwrap_or(quick.seconds);
         quick.seeds = seeds.unwrap_or(quick.seeds);
@@ -317,15 +363,17 @@ impl Experiment {
             return Err(format!("{name:?} cannot be a name: it would break the table of results"));
         }
         distinct("seed", &self.seeds.iter().map(u64::to_string).collect::<Vec<_>>())?;
-        for contestant in &self.contestants {
-            let name = &contestant.name;
-            let factors = contestant.rate_factors.as_ref().unwrap_or(&self.rate_factors);
+        let own = self.contestants.iter().filter_map(|c| Some((c.name.as_str(), c.rate_factors.as_ref()?)));
+        for (name, factors) in std::iter::once(("all", &self.rate_factors)).chain(own) {
             if factors.is_empty() || factors.iter().any(|factor| !(factor.is_finite() && *factor > 0.0)) {
                 return Err(format!(
                     "rate_factors of {name} are {factors:?}; numbers above 0 are accepted, at least one"
                 ));
             }
             distinct("rate factor", &factors.iter().map(f64::to_string).collect::<Vec<_>>())?;
+        }
+        for contestant in &self.contestants {
+            let name = &contestant.name;
             let steps = contestant.steps.as_ref().unwrap_or(&self.steps);
             if steps.len() + self.seconds.len() == 0 {
                 return Err(format!("{name} has neither steps nor seconds; give at least one of them"));
@@ -344,6 +392,9 @@ impl Experiment {
                 return Err(format!(
                     "{name} is by_time: its settings follow from seconds, and it takes no others and no steps"
                 ));
+            }
+            if matches!(contestant.method, MethodSpec::Asmr(_)) && contestant.measured_samples.is_some() {
+                return Err(format!("{name} has measured_samples: ASMR is measured on all samples"));
             }
         }
         if self.seconds.iter().any(|&s| !(s > 0.0 && s < 1e9)) {
@@ -442,10 +493,67 @@ impl ContestantSpec {
                 within.ok_or("there is no asmr")?.map_err(|error| error.to_string())?
             }
             MethodSpec::Asmr(settings) => Contestant::asmr(settings.network(&shape)?, settings.preset),
-            MethodSpec::Baseline(method) => Contestant::baseline(Config { shape, method: method.clone() })
-                .map_err(|error| format!("{}: {error}", self.name))?,
+            MethodSpec::Plenoxels(spec) => {
+                spec.build(shape).map_err(|problem| format!("{}: {problem}", self.name))?
+            }
+            MethodSpec::Baseline(method) => {
+                let mut method = method.clone();
+                if let Method::Loe(LoeSettings { tiles, .. }) = &mut method
+                    && tiles.is_empty()
+                {
+                    *tiles = usual_tiles(&shape.extents);
+                }
+                Contestant::baseline(Config { shape, method })
+                    .map_err(|error| format!("{}: {error}", self.name))?
+            }
         };
+        // What ASMR's presets are was found beforehand, on pictures like these.
+        let contestant = contestant.with_free_search();
         Ok(contestant.adjusted(Adjustment { rate_factor, batch: self.batch }))
+    }
+
+    /// Factors on its rate in a fit of this length.
+    #[must_use]
+    pub fn factors(&self, experiment: &Experiment, stop: Stop) -> Vec<f64> {
+        match (&self.method, stop) {
+            (MethodSpec::Asmr(_), _) | (_, Stop::Steps(_)) => {
+                self.rate_factors.as_ref().unwrap_or(&experiment.rate_factors).clone()
+            }
+            // It searches its rate itself.
+            (_, Stop::Time(_)) => usual_rate(),
+        }
+    }
+}
+
+impl PlenoxelsSpec {
+    fn build(&self, shape: Shape) -> Outcome<Contestant> {
+        let vertices = match (&self.vertices, self.share) {
+            (Some(vertices), None) => vertices.clone(),
+            (None, Some(share)) if share > 0.0 && share <= 1.0 => {
+                let along = |&extent: &usize| ((share * extent as f64).round() as usize).max(2);
+                shape.extents.iter().map(along).collect()
+            }
+            _ => {
+                return Err(format!(
+                    "vertices are {:?} and share is {:?}; one of them is needed, a share above 0 and at most 1",
+                    self.vertices, self.share
+                ));
+            }
+        };
+        let mut settings = PlenoxelsSettings::dense(&vertices);
+        settings.tv = self.tv.unwrap_or(settings.tv);
+        let with = |settings| Config { shape, method: Method::Plenoxels(settings) };
+        let contestant = match self.stages {
+            None => Contestant::baseline(with(settings)),
+            Some(n_stages) => {
+                // Each stage but the last doubles the cells.
+                let doublings = n_stages.clamp(1, 16) - 1;
+                let coarse = |&n: &usize| ((n - 1).div_ceil(1 << doublings) + 1).max(2);
+                settings.vertices = vertices.iter().map(coarse).collect();
+                Contestant::sparse(with(settings), Stages { n_stages, threshold: self.threshold })
+            }
+        };
+        contestant.map_err(|error| error.to_string())
     }
 }
 

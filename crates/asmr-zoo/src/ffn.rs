@@ -92,6 +92,7 @@ impl Ffn {
             layers: settings.layers,
             outputs: shape.channels,
             activation: Activation::Rectifier { slope: 0.0 },
+            first: None,
             biased: true,
         };
         within("the number of weights", mlp.n_params(), 1..=MAX_PARAMS, "at most 268435456")?;

@@ -247,6 +247,18 @@ pub trait Field: Send + Sync {
         outputs: &mut [f32],
     );
 
+    /// The same values for a decode, which has no way back.
+    fn values(
+        &self,
+        model: &Self::Model,
+        params: &[f32],
+        samples: &[u32],
+        scratch: &mut Self::Scratch,
+        outputs: &mut [f32],
+    ) {
+        self.forward(model, params, samples, scratch, outputs);
+    }
+
     /// From ∂loss/∂outputs (rows × channels, overwritten at will) of the tile that went forward last: adds to the
     /// gradient of the first [`Field::n_dense`] weights, and leaves rows × [`Field::n_deferred`] numbers, in any order,
     /// for [`Field::scatter`].
@@ -265,6 +277,12 @@ pub trait Field: Send + Sync {
         self.n_params()
     }
 
+    /// Of the weights whose gradient [`Field::backward`] adds to, those that it can reach from these samples, some of a
+    /// batch in the order of [`Field::arrange`]. Only they are set to 0 before and summed after.
+    fn reached(&self, _samples: &[u32]) -> Range<usize> {
+        0..self.n_dense()
+    }
+
     /// Numbers per sample that [`Field::backward`] leaves for [`Field::scatter`].
     fn n_deferred(&self) -> usize {
         0
@@ -280,8 +298,9 @@ pub trait Field: Send + Sync {
     }
 }
 
-/// Ends of tiles of `tile` samples, the last one shorter.
+/// Ends of tiles of `tile` samples, the last one shorter; of a small batch two all the same, so that two threads have work.
 pub(crate) fn tiles_of(tile: usize, n_samples: usize, ends: &mut Vec<usize>) {
+    let tile = tile.min(n_samples.div_ceil(2)).max(1);
     ends.clear();
     ends.extend((1..=n_samples.div_ceil(tile)).map(|i| n_samples.min(i * tile)));
 }
@@ -289,7 +308,9 @@ pub(crate) fn tiles_of(tile: usize, n_samples: usize, ends: &mut Vec<usize>) {
 /// One share of a batch.
 struct Lane<F: Field> {
     scratch: F::Scratch,
+    /// Of all dense weights; nothing but `reached` is of this batch.
     gradient: Vec<f32>,
+    reached: Range<usize>,
     outputs: Vec<f32>,
     targets: Vec<f32>,
     squared_error: f64,
@@ -319,6 +340,7 @@ impl<'a, F: Field> Engine<'a, F> {
         let lane = || Lane {
             scratch: F::Scratch::default(),
             gradient: Vec::new(),
+            reached: 0..0,
             outputs: Vec::new(),
             targets: Vec::new(),
             squared_error: 0.0,
@@ -375,12 +397,13 @@ impl<'a, F: Field> Engine<'a, F> {
             let rows = tile(ends, tiles.start).start..ends[tiles.end - 1];
             let (part, after) = rest.split_at_mut(rows.len() * field.n_deferred());
             rest = after;
+            self.lanes[i].reached = field.reached(&samples[rows]);
             shares.push((tiles, part));
         }
         let (model, source) = (&self.model, self.source);
         self.lanes[..n_lanes].par_iter_mut().zip(shares).for_each(|(lane, (tiles, mut deferred))| {
-            lane.gradient.clear();
             lane.gradient.resize(field.n_dense(), 0.0);
+            lane.gradient[lane.reached.clone()].fill(0.0);
             lane.squared_error = 0.0;
             for i in tiles {
                 let samples = &samples[tile(ends, i)];
@@ -412,7 +435,8 @@ impl<'a, F: Field> Engine<'a, F> {
         gradient.fill(0.0);
         let (dense, sparse) = gradient.split_at_mut(field.n_dense());
         for lane in &self.lanes[..n_lanes] {
-            for (g, part) in dense.iter_mut().zip(&lane.gradient) {
+            let reached = lane.reached.clone();
+            for (g, part) in dense[reached.clone()].iter_mut().zip(&lane.gradient[reached]) {
                 *g += part;
             }
         }
@@ -469,9 +493,61 @@ pub fn decode<F: Field>(
 /// Buffers of a decode's task.
 struct Task<S> {
     scratch: S,
+    /// In the order in which their values are wanted.
+    wanted: Vec<u32>,
+    /// In the order of [`Field::arrange`].
     samples: Vec<u32>,
     ends: Vec<usize>,
     outputs: Vec<f32>,
+}
+
+impl<S: Default> Task<S> {
+    fn new() -> Self {
+        Self {
+            scratch: S::default(),
+            wanted: Vec::new(),
+            samples: Vec::new(),
+            ends: Vec::new(),
+            outputs: Vec::new(),
+        }
+    }
+
+    /// Values of the samples that are wanted, which rise.
+    fn evaluate<F: Field<Scratch = S>>(
+        &mut self,
+        field: &F,
+        model: &F::Model,
+        params: &[f32],
+        out: &mut [f32],
+    ) {
+        let channels = field.shape().channels;
+        let Self { scratch, wanted, samples, ends, outputs } = self;
+        samples.clone_from(wanted);
+        field.arrange(samples, ends);
+        // Of neighbours it is clear where each stands.
+        let are_neighbours = wanted[wanted.len() - 1] - wanted[0] == wanted.len() as u32 - 1;
+        let place = |sample: u32| {
+            if are_neighbours {
+                (sample - wanted[0]) as usize
+            } else {
+                wanted.partition_point(|&other| other < sample)
+            }
+        };
+        for i in 0..ends.len() {
+            let samples = &samples[tile(ends, i)];
+            let begin = place(samples[0]);
+            if wanted.get(begin..begin + samples.len()) == Some(samples) {
+                let out = &mut out[begin * channels..(begin + samples.len()) * channels];
+                field.values(model, params, samples, scratch, out);
+                continue;
+            }
+            outputs.resize(samples.len() * channels, 0.0);
+            field.values(model, params, samples, scratch, outputs);
+            for (&sample, values) in samples.iter().zip(outputs.chunks_exact(channels)) {
+                out[place(sample) * channels..][..channels].copy_from_slice(values);
+            }
+        }
+    }
 }
 
 /// The values of the samples from `first` on into `out`, rows × channels, with a model at hand: what is timed as a decode.
@@ -483,32 +559,31 @@ pub fn evaluate<F: Field>(field: &F, model: &F::Model, params: &[f32], first: us
     assert!(out.len().is_multiple_of(channels), "whole samples");
     assert!(first + out.len() / channels <= field.shape().n_samples(), "samples inside the signal");
     let chunk = field.decode_chunk();
-    out.par_chunks_mut(chunk * channels).enumerate().for_each_init(
-        || Task {
-            scratch: F::Scratch::default(),
-            samples: Vec::new(),
-            ends: Vec::new(),
-            outputs: Vec::new(),
-        },
-        |task, (i, out)| {
-            let from = (first + i * chunk) as u32;
-            task.samples.clear();
-            task.samples.extend(from..from + (out.len() / channels) as u32);
-            field.arrange(&mut task.samples, &mut task.ends);
-            for i in 0..task.ends.len() {
-                let samples = &task.samples[tile(&task.ends, i)];
-                let (begin, end) = ((samples[0] - from) as usize, samples.len());
-                if samples.is_sorted() && samples[end - 1] - samples[0] == end as u32 - 1 {
-                    let out = &mut out[begin * channels..(begin + end) * channels];
-                    field.forward(model, params, samples, &mut task.scratch, out);
-                    continue;
-                }
-                task.outputs.resize(samples.len() * channels, 0.0);
-                field.forward(model, params, samples, &mut task.scratch, &mut task.outputs);
-                for (&sample, values) in samples.iter().zip(task.outputs.chunks_exact(channels)) {
-                    out[(sample - from) as usize * channels..][..channels].copy_from_slice(values);
-                }
-            }
-        },
+    out.par_chunks_mut(chunk * channels).enumerate().for_each_init(Task::new, |task, (i, out)| {
+        let from = (first + i * chunk) as u32;
+        task.wanted.clear();
+        task.wanted.extend(from..from + (out.len() / channels) as u32);
+        task.evaluate(field, model, params, out);
+    });
+}
+
+/// As [`evaluate`], of samples that rise, each once.
+///
+/// # Panics
+/// When `out` has not the values of so many samples, or they do not rise, or one is outside the signal.
+pub fn evaluate_at<F: Field>(field: &F, model: &F::Model, params: &[f32], samples: &[u32], out: &mut [f32]) {
+    let channels = field.shape().channels;
+    assert_eq!(out.len(), samples.len() * channels, "room for all samples");
+    assert!(samples.is_sorted_by(|a, b| a < b), "samples that rise");
+    assert!(
+        samples.last().is_none_or(|&last| (last as usize) < field.shape().n_samples()),
+        "samples inside the signal"
     );
+    let chunk = field.decode_chunk();
+    let chunks = out.par_chunks_mut(chunk * channels).zip(samples.par_chunks(chunk));
+    chunks.for_each_init(Task::new, |task, (out, samples)| {
+        task.wanted.clear();
+        task.wanted.extend_from_slice(samples);
+        task.evaluate(field, model, params, out);
+    });
 }

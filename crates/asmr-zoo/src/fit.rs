@@ -225,33 +225,72 @@ pub fn fit_from<F: Field>(
     Ok(Fitted { params, steps, elapsed_s: start.elapsed().as_secs_f64(), last_mse })
 }
 
-/// Deals out samples: each epoch holds every sample once.
+/// Deals out samples: each epoch holds every sample once. What a batch costs depends on its own size, not on the signal's.
 struct Batches {
-    order: Vec<u32>,
-    batch: Option<usize>,
+    n_samples: usize,
+    batch: usize,
+    /// Samples of the present epoch that were dealt.
     next: usize,
+    epoch: Shuffle,
     draws: Draws,
+    dealt: Vec<u32>,
 }
 
 impl Batches {
     fn new(n_samples: usize, batch: Option<usize>, seed: u64) -> Self {
-        let batch = batch.filter(|&batch| batch < n_samples);
-        let order = (0..n_samples as u32).collect();
-        Self { order, batch, next: n_samples, draws: Draws::new(seed ^ BATCH_SEED) }
+        let batch = batch.map_or(n_samples, |batch| batch.min(n_samples));
+        let mut draws = Draws::new(seed ^ BATCH_SEED);
+        let epoch = Shuffle::new(n_samples, &mut draws);
+        let dealt = if batch == n_samples { (0..n_samples as u32).collect() } else { Vec::new() };
+        Self { n_samples, batch, next: 0, epoch, draws, dealt }
     }
 
     fn next(&mut self) -> &[u32] {
-        let Some(batch) = self.batch else { return &self.order };
-        if self.next >= self.order.len() {
-            for i in (1..self.order.len()).rev() {
-                let j = self.draws.below(i as u64 + 1);
-                self.order.swap(i, j);
-            }
+        if self.batch == self.n_samples {
+            return &self.dealt;
+        }
+        if self.next == self.n_samples {
+            self.epoch = Shuffle::new(self.n_samples, &mut self.draws);
             self.next = 0;
         }
-        let begin = self.next;
-        self.next = self.order.len().min(begin + batch);
-        &self.order[begin..self.next]
+        let end = self.n_samples.min(self.next + self.batch);
+        self.dealt.clear();
+        self.dealt.extend((self.next..end).map(|i| self.epoch.at(i as u32)));
+        self.next = end;
+        &self.dealt
+    }
+}
+
+/// A random order of the first `n` numbers that nothing is stored of: one of all numbers below the next power of two,
+/// without those past the end (cycle walking; Black and Rogaway, "Ciphers with arbitrary finite domains", 2002).
+struct Shuffle {
+    n: u32,
+    mask: u32,
+    shift: u32,
+    /// An odd factor and a summand for each round.
+    rounds: [[u32; 2]; 4],
+}
+
+impl Shuffle {
+    fn new(n: usize, draws: &mut Draws) -> Self {
+        let bits = usize::BITS - n.saturating_sub(1).leading_zeros();
+        let rounds = std::array::from_fn(|_| [draws.word() | 1, draws.word()]);
+        Self { n: n as u32, mask: u32::MAX >> (32 - bits.max(1)), shift: (bits / 2).max(1), rounds }
+    }
+
+    /// The number at place `i`.
+    fn at(&self, i: u32) -> u32 {
+        let mut x = i;
+        loop {
+            // Each of these is a bijection: the first carries what is in low bits up, the second what is in high ones down.
+            for [factor, summand] in self.rounds {
+                x = x.wrapping_mul(factor).wrapping_add(summand) & self.mask;
+                x ^= x >> self.shift;
+            }
+            if x < self.n {
+                return x;
+            }
+        }
     }
 }
 
@@ -380,6 +419,38 @@ mod tests {
         }
         assert!(orders[0] != orders[1] && orders[1] != orders[2]);
         assert_eq!(Batches::new(103, Some(103), 1).next().len(), 103);
+        for n in 1..70 {
+            let mut batches = Batches::new(n, Some(1), 2);
+            let mut epoch: Vec<u32> = (0..n).flat_map(|_| batches.next().to_vec()).collect();
+            epoch.sort_unstable();
+            assert!(epoch.into_iter().eq(0..n as u32), "{n} samples");
+        }
+    }
+
+    #[test]
+    fn a_batch_is_spread_over_the_signal() {
+        let (n, batch) = (1_000_003, 10_000);
+        let mut batches = Batches::new(n, Some(batch), 5);
+        for _ in 0..20 {
+            let mut samples = batches.next().to_vec();
+            let mean = samples.iter().map(|&sample| f64::from(sample)).sum::<f64>() / batch as f64;
+            // Of uniform numbers the mean deviates by n / √(12 · batch) = 2887; five times that, once in a million.
+            assert!((mean - n as f64 / 2.0).abs() < 5.0 * 2887.0, "mean {mean}");
+            samples.sort_unstable();
+            let neighbours = samples.windows(2).filter(|pair| pair[1] == pair[0] + 1).count();
+            // batch² / n = 100 are expected, give or take 10.
+            assert!((50..150).contains(&neighbours), "{neighbours} neighbours");
+        }
+    }
+
+    #[test]
+    fn a_batch_of_the_largest_signal_costs_no_more() {
+        // Numbers of all samples would take 16 GiB.
+        let mut batches = Batches::new(u32::MAX as usize, Some(4), 1);
+        let mut samples = [batches.next().to_vec(), batches.next().to_vec()].concat();
+        samples.sort_unstable();
+        samples.dedup();
+        assert_eq!(samples.len(), 8);
     }
 
     #[test]

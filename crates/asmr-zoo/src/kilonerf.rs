@@ -13,7 +13,10 @@
 //!
 //! Weights: cell after cell (row-major), of each layer after layer `W` as `[out, in]`, then `b`.
 
+use std::ops::Range;
+
 use asmr_kernels::IsaLevel;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::axes::{AxisTables, encoding_sines};
@@ -94,6 +97,7 @@ impl KiloNerf {
             layers: settings.layers,
             outputs: shape.channels,
             activation: settings.activation,
+            first: None,
             biased: true,
         };
         let n_cells: usize = settings.cells.iter().product();
@@ -151,7 +155,7 @@ impl Field for KiloNerf {
 
     fn cost(&self) -> FieldCost {
         let sines = match self.settings.activation {
-            Activation::Sine { .. } => 2 * self.mlp.n_hidden(),
+            Activation::Sine { .. } => self.mlp.n_hidden(),
             Activation::Rectifier { .. } => 0,
         };
         FieldCost {
@@ -173,9 +177,8 @@ impl Field for KiloNerf {
     }
 
     fn load(&self, model: &mut KiloNerfModel, params: &[f32]) {
-        for (mlp, params) in model.0.iter_mut().zip(params.chunks_exact(self.mlp.n_params())) {
-            mlp.load(params);
-        }
+        let cells = model.0.par_iter_mut().zip(params.par_chunks_exact(self.mlp.n_params()));
+        cells.for_each(|(mlp, params)| mlp.load(params));
     }
 
     /// By cell; no tile holds two cells' samples.
@@ -218,6 +221,25 @@ impl Field for KiloNerf {
     ) {
         self.inputs.fill(&self.shape, samples, &mut scratch.inputs);
         model.0[self.cell(samples[0]) as usize].forward(&scratch.inputs, &mut scratch.mlp, outputs);
+    }
+
+    fn values(
+        &self,
+        model: &KiloNerfModel,
+        _params: &[f32],
+        samples: &[u32],
+        scratch: &mut KiloNerfScratch,
+        outputs: &mut [f32],
+    ) {
+        self.inputs.fill(&self.shape, samples, &mut scratch.inputs);
+        model.0[self.cell(samples[0]) as usize].values(&scratch.inputs, &mut scratch.mlp, outputs);
+    }
+
+    /// The cells from the first sample's to the last one's.
+    fn reached(&self, samples: &[u32]) -> Range<usize> {
+        let cell = |sample: Option<&u32>| sample.map_or(0, |&sample| self.cell(sample) as usize);
+        let n = self.mlp.n_params();
+        cell(samples.first()) * n..(cell(samples.last()) + 1) * n
     }
 
     fn backward(

@@ -50,6 +50,21 @@ impl Default for LoeSettings {
     }
 }
 
+/// Tiles of three layers for a grid: 8, 8 and as many as reach the extent (8 for 512 samples, 12 for 768), so that no two samples
+/// of an axis have all tiles in common; fewer where an axis is short, more where it is long.
+#[must_use]
+pub fn usual_tiles(extents: &[usize]) -> Vec<Vec<usize>> {
+    let coarse: Vec<usize> = extents
+        .iter()
+        .map(|&extent| {
+            let root = (1..).find(|n: &usize| n.pow(3) > extent).unwrap_or(1) - 1;
+            if extent <= 2048 { root.min(8) } else { root }
+        })
+        .collect();
+    let last = extents.iter().zip(&coarse).map(|(extent, t)| extent.div_ceil(t * t)).collect();
+    vec![coarse.clone(), coarse, last]
+}
+
 /// A network with position-dependent matrices.
 pub struct Loe {
     shape: Shape,

@@ -353,12 +353,16 @@ pub fn part(name: &str, spec: &MetaExperiment, measured: Option<&Measured>, prob
         }
         drawn(spec, curves)
     };
+    let mut commits: Vec<&str> = rows.iter().map(|row| row[COLUMNS.len() - 1].as_str()).collect();
+    commits.sort_unstable();
+    commits.dedup();
     Part {
         name: name.to_owned(),
         title: spec.title.clone(),
         about: spec.about.clone(),
         tables,
         plots: spec.plots.iter().filter_map(plot).collect(),
+        note: format!("seed {}; commit {}", spec.seed, commits.join(", ")),
     }
 }
 

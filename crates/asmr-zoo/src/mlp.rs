@@ -4,7 +4,7 @@
 use asmr_kernels::IsaLevel;
 use asmr_kernels::dense::{Packed, Start, TransposeScratch, matmul, matmul_transposed};
 use asmr_kernels::sharing::add_column_sums;
-use asmr_kernels::sincos::sincos_rows;
+use asmr_kernels::sincos::{sincos_rows, sines};
 use serde::{Deserialize, Serialize};
 
 use crate::field::{FieldError, refuse};
@@ -49,6 +49,8 @@ pub(crate) struct MlpShape {
     pub(crate) layers: usize,
     pub(crate) outputs: usize,
     pub(crate) activation: Activation,
+    /// What follows the first layer, where it is not as after the others; of the same kind.
+    pub(crate) first: Option<Activation>,
     pub(crate) biased: bool,
 }
 
@@ -57,6 +59,11 @@ impl MlpShape {
     pub(crate) fn fans(&self, layer: usize) -> (usize, usize) {
         let fan_in = if layer == 0 { self.inputs } else { self.width };
         (fan_in, if layer + 1 == self.layers { self.outputs } else { self.width })
+    }
+
+    /// What follows a hidden layer.
+    fn activation_of(&self, layer: usize) -> Activation {
+        self.first.filter(|_| layer == 0).unwrap_or(self.activation)
     }
 
     fn n_biases(&self, layer: usize) -> usize {
@@ -141,7 +148,7 @@ impl Mlp {
         assert_eq!(params.len(), self.shape.n_params(), "one value per weight");
         for layer in 0..self.shape.layers {
             let (fan_in, fan_out) = self.shape.fans(layer);
-            let scale = match self.shape.activation {
+            let scale = match self.shape.activation_of(layer) {
                 Activation::Sine { omega_0 } if layer + 1 < self.shape.layers => omega_0,
                 _ => 1.0,
             };
@@ -156,8 +163,18 @@ impl Mlp {
 
     /// From `inputs` (rows × inputs) to `outputs` (rows × outputs), keeping what the way back needs.
     pub(crate) fn forward(&self, inputs: &[f32], scratch: &mut MlpScratch, outputs: &mut [f32]) {
+        self.pass(inputs, scratch, outputs, true);
+    }
+
+    /// The same values, without the cosines that only the way back needs.
+    pub(crate) fn values(&self, inputs: &[f32], scratch: &mut MlpScratch, outputs: &mut [f32]) {
+        self.pass(inputs, scratch, outputs, false);
+    }
+
+    fn pass(&self, inputs: &[f32], scratch: &mut MlpScratch, outputs: &mut [f32], has_way_back: bool) {
         let MlpShape { width, layers, activation, .. } = self.shape;
-        let (rows, stride) = (inputs.len() / self.shape.inputs, self.shape.stride());
+        let rows = inputs.len() / self.shape.inputs;
+        let stride = if has_way_back { self.shape.stride() } else { width };
         scratch.features.resize(layers - 1, Vec::new());
         for layer in 0..layers - 1 {
             let (before, after) = scratch.features.split_at_mut(layer);
@@ -168,7 +185,8 @@ impl Mlp {
             let bias = Start::Bias(&self.biases[layer]);
             matmul(self.isa, rows, left, left_stride, &self.forward[layer], bias, features, stride);
             match activation {
-                Activation::Sine { .. } => sincos_rows(self.isa, rows, width, features),
+                Activation::Sine { .. } if has_way_back => sincos_rows(self.isa, rows, width, features),
+                Activation::Sine { .. } => sines(self.isa, features),
                 Activation::Rectifier { slope } => {
                     for z in features.iter_mut() {
                         *z = z.max(slope * *z);
@@ -191,7 +209,7 @@ impl Mlp {
         gradient: &mut [f32],
         to_inputs: bool,
     ) {
-        let MlpShape { width, layers, activation, .. } = self.shape;
+        let MlpShape { width, layers, .. } = self.shape;
         let (rows, stride) = (inputs.len() / self.shape.inputs, self.shape.stride());
         let MlpScratch { features, back, next, transpose } = scratch;
         back.clear();
@@ -201,7 +219,7 @@ impl Mlp {
             if layer + 1 < layers {
                 let rows_of = features[layer].chunks_exact(stride);
                 for (d, features) in back.chunks_exact_mut(width).zip(rows_of) {
-                    through(activation, features, d);
+                    through(self.shape.activation_of(layer), features, d);
                 }
             }
             let (left, left_stride) = match layer.checked_sub(1) {

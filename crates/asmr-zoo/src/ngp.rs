@@ -129,6 +129,7 @@ impl Ngp {
             layers: settings.hidden_layers + 1,
             outputs: shape.channels,
             activation: Activation::Rectifier { slope: 0.0 },
+            first: None,
             biased: false,
         };
         let mut first_entry = 0;

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use asmr::signal::{Samples, Signal};
 
 use crate::compare::{COLUMNS, Comparison, length};
-use crate::rate_search::{BATCHES, MAX_TRIALS, RATE_FACTORS, TARGET_STEPS, TRIAL_SHARE};
+use crate::rate_search::{BATCHES, MAX_RATES, RATE_FACTORS, TARGET_STEPS, TRIAL_SHARE};
 
 /// An error of this share of the range is white in a map.
 const WHITE_ERROR: f64 = 1.0 / 16.0;
@@ -121,8 +121,9 @@ fn table(comparison: &Comparison) -> String {
         let _ = writeln!(
             out,
             "<p>Rivals are fitted in random batches, of {} samples or more, chosen so that up to about {TARGET_STEPS} steps fit into \
-             the time, at the best of {} to {MAX_TRIALS} rates about the published one, each tried for {:.0} % of the time, which counts. asmr \
-             is fitted by its preset, without such a search; where the budget is a time, its width follows from that.</p>",
+             the time, at the best of {} to {MAX_RATES} rates about the published one, each tried for {:.0} % of the time or a little more, which \
+             counts; the best also with a quarter of the batch. asmr is fitted by its preset, without such a search: its presets were found \
+             beforehand, on camera.png and Kodak pictures. Where the budget is a time, its width follows from that.</p>",
             BATCHES.start(),
             RATE_FACTORS.len(),
             100.0 * TRIAL_SHARE

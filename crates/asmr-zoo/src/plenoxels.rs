@@ -415,12 +415,16 @@ impl Field for Plenoxels {
             slabs.push((first * self.strides[0]..last * self.strides[0], begin, part));
         }
         let per_index: usize = self.shape.extents[1..].iter().product();
+        let axis = &self.axes[0];
         slabs.into_par_iter().with_max_len(1).for_each(|(vertices, begin, gradient)| {
-            for (&sample, from) in samples.iter().zip(deferred.chunks_exact(channels)) {
-                let [low, high] = self.axes[0][sample as usize / per_index].keys.map(|key| key as usize);
-                if high < vertices.start || low >= vertices.end {
-                    continue;
-                }
+            // Both vertices about an index rise with it, and samples are in the signal's order.
+            let first = axis.partition_point(|pair| (pair.keys[1] as usize) < vertices.start);
+            let last = axis.partition_point(|pair| (pair.keys[0] as usize) < vertices.end);
+            let place =
+                |index: usize| samples.partition_point(|&sample| (sample as usize) < index * per_index);
+            let rows = place(first)..place(last);
+            let from = &deferred[rows.start * channels..rows.end * channels];
+            for (&sample, from) in samples[rows].iter().zip(from.chunks_exact(channels)) {
                 self.visit(sample, |vertex, weight| {
                     if vertices.contains(&(vertex as usize))
                         && let Some(slot) = self.slot(vertex as usize)

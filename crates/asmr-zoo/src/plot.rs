@@ -108,7 +108,12 @@ fn range(values: &[f64]) -> Option<(f64, f64)> {
     })
 }
 
+/// The least width and height; a long legend makes it larger.
 const SIZE: (f64, f64) = (760.0, 480.0);
+/// What a character of the legend is given: more than most have.
+const CHARACTER: f64 = 7.2;
+/// From one line of the legend to the next.
+const LINE: f64 = 22.0;
 /// Left, top, right and bottom of the axes.
 const FRAME: (f64, f64, f64, f64) = (60.0, 36.0, 590.0, 430.0);
 /// Told apart by people who see no red or green as well (Okabe and Ito).
@@ -118,7 +123,17 @@ impl Plot {
     /// The picture.
     #[must_use]
     pub fn svg(&self) -> String {
+        self.svg_with("")
+    }
+
+    /// The picture with a line below it that says where it comes from.
+    #[must_use]
+    pub fn svg_with(&self, note: &str) -> String {
         let (left, top, right, bottom) = FRAME;
+        let longest = self.curves.iter().map(|curve| curve.name.chars().count()).max().unwrap_or(0);
+        let width = SIZE.0.max((right + 48.0 + CHARACTER * longest as f64).ceil());
+        let height = SIZE.1.max(top + LINE * (self.curves.len() + 1) as f64);
+        let note_height = if note.is_empty() { 0.0 } else { 20.0 };
         let place = |(x, y): (f64, f64)| {
             (left + (right - left) * self.x.at(x), bottom - (bottom - top) * self.y.at(y))
         };
@@ -126,10 +141,16 @@ impl Plot {
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {} {}\" font-family=\"sans-serif\" font-size=\"13\">\n\
              <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n\
              <text x=\"{left}\" y=\"22\" font-size=\"15\">{}</text>\n",
-            SIZE.0,
-            SIZE.1,
+            width,
+            height + note_height,
             escaped(&self.title)
         );
+        if !note.is_empty() {
+            let y = height + 8.0;
+            let note = escaped(note);
+            let _ =
+                writeln!(out, "<text x=\"{left}\" y=\"{y}\" font-size=\"11\" fill=\"#555555\">{note}</text>");
+        }
         for value in self.x.marks() {
             let (x, _) = place((value, self.y.least));
             let _ = writeln!(
@@ -182,7 +203,7 @@ impl Plot {
                     "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\" fill=\"{fill}\" stroke=\"{colour}\"/>"
                 );
             }
-            let y = top + 14.0 + 22.0 * i as f64;
+            let y = top + 14.0 + LINE * i as f64;
             let _ = writeln!(
                 out,
                 "<line x1=\"{:.1}\" y1=\"{y:.1}\" x2=\"{:.1}\" y2=\"{y:.1}\" stroke=\"{colour}\" stroke-width=\"3\"{dashes}/>\
@@ -229,6 +250,24 @@ mod tests {
         assert_eq!(svg.matches("<circle").count(), 2);
         assert!(svg.contains("a &lt; b") && svg.contains(">0.5</text>") && svg.contains(">30</text>"));
         assert_eq!(plot.x.marks(), [0.0, 0.5, 1.0]);
+    }
+
+    #[test]
+    fn legends_and_notes_have_room() {
+        let curve = |name: &str| Curve { name: name.to_owned(), points: vec![(0.5, 30.0)] };
+        let plot = |names: &[&str]| Plot {
+            title: String::new(),
+            x: Axis::linear("x", 0.0, 1.0, 0.5),
+            y: Axis::linear("y", 20.0, 40.0, 10.0),
+            curves: names.iter().map(|name| curve(name)).collect(),
+        };
+        assert!(plot(&["short"]).svg().contains("viewBox=\"0 0 760 480\""));
+        let long = plot(&["ASMR, 6 layers, as published"; 30]).svg_with("seeds 0 & 1");
+        // 28 characters from 630 on, and 8 beside them; 30 lines below 36; the note.
+        assert!(
+            long.contains("viewBox=\"0 0 840 738\"") && long.contains(">seeds 0 &amp; 1</text>"),
+            "{long:.300}"
+        );
     }
 
     #[test]

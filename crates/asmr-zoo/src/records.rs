@@ -4,21 +4,28 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use serde_json::json;
+
 use crate::Outcome;
+use crate::baseline::Method;
 use crate::compare::Row;
+use crate::contestant::Settings;
 use crate::fit::Stop;
 use crate::table::{NONE, write_whole};
 
 /// Columns of the file; the first five say which fit a row is of.
-pub const COLUMNS: [&str; 24] = [
+pub const COLUMNS: [&str; 31] = [
     "signal",
     "contestant",
     "length",
     "rate_factor",
     "seed",
-    "settings",
+    "fingerprint",
     "psnr_db",
     "ssim",
+    "snr_db",
+    "iou",
+    "layers",
     "n_params",
     "bytes",
     "mac_paper",
@@ -26,16 +33,22 @@ pub const COLUMNS: [&str; 24] = [
     "sin_exec",
     "table_reads",
     "fit_s",
+    "search_s",
     "steps",
     "decode_msamples_s_1",
     "decode_msamples_s_2",
+    "measured_samples",
     "rate",
+    "rate_is_inside",
     "batch",
+    "settings",
     "threads",
     "commit",
     "machine",
     "problem",
 ];
+/// Those that a fit without figures has none in.
+const N_FIGURES: usize = 21;
 const N_KEYS: usize = 5;
 
 /// Which fit: signal, contestant, length, rate factor, seed.
@@ -56,34 +69,16 @@ impl Record {
     #[must_use]
     pub fn new(
         key: &Key,
-        settings: &str,
+        fingerprint: &str,
         measured: &Result<Row, String>,
         commit: &str,
         machine: &str,
     ) -> Self {
         let mut cells: Vec<String> = key.to_vec();
-        cells.push(settings.to_owned());
+        cells.push(fingerprint.to_owned());
         match measured {
-            Ok(row) => {
-                let [one, two] = row.decode_msamples_s;
-                cells.extend([
-                    row.psnr_db.map_or_else(|| "inf".to_owned(), |db| format!("{db:.4}")),
-                    row.ssim.map_or_else(|| NONE.to_owned(), |ssim| format!("{ssim:.5}")),
-                    row.cost.n_params.to_string(),
-                    row.bytes.to_string(),
-                    format!("{:.3}", row.cost.mac_paper),
-                    format!("{:.3}", row.cost.mac_exec),
-                    format!("{:.3}", row.cost.sin_exec),
-                    row.cost.table_reads.to_string(),
-                    format!("{:.3}", row.fit_s),
-                    row.steps.to_string(),
-                    format!("{one:.4}"),
-                    format!("{two:.4}"),
-                    format!("{:e}", row.rate),
-                    row.batch.to_string(),
-                ]);
-            }
-            Err(_) => cells.extend(std::iter::repeat_n(NONE.to_owned(), 14)),
+            Ok(row) => cells.extend(figures(row)),
+            Err(_) => cells.extend(std::iter::repeat_n(NONE.to_owned(), N_FIGURES)),
         }
         cells.push(rayon::current_num_threads().to_string());
         cells.extend([commit.to_owned(), machine.to_owned()]);
@@ -113,6 +108,48 @@ impl Record {
     pub fn number(&self, column: &str) -> Option<f64> {
         self.text(column).parse().ok().filter(|number: &f64| !number.is_nan())
     }
+}
+
+/// What a fit measured, and by which settings.
+fn figures(row: &Row) -> [String; N_FIGURES] {
+    let [one, two] = row.decode_msamples_s;
+    let some = |value: Option<f64>, decimals: usize| {
+        value.map_or_else(|| NONE.to_owned(), |value| format!("{value:.decimals$}"))
+    };
+    [
+        row.psnr_db.map_or_else(|| "inf".to_owned(), |db| format!("{db:.4}")),
+        some(row.ssim, 5),
+        some(row.snr_db, 4),
+        some(row.iou, 5),
+        row.layers.to_string(),
+        row.cost.n_params.to_string(),
+        row.bytes.to_string(),
+        format!("{:.3}", row.cost.mac_paper),
+        format!("{:.3}", row.cost.mac_exec),
+        format!("{:.3}", row.cost.sin_exec),
+        row.cost.table_reads.to_string(),
+        format!("{:.3}", row.fit_s),
+        format!("{:.3}", row.search_s),
+        row.steps.to_string(),
+        format!("{one:.4}"),
+        format!("{two:.4}"),
+        row.measured_samples.to_string(),
+        format!("{:e}", row.rate),
+        row.rate_is_inside.map_or(NONE, |is_inside| if is_inside { "yes" } else { "no" }).to_owned(),
+        row.batch.to_string(),
+        settings(row),
+    ]
+}
+
+/// What was chosen: the method's settings, the fit's, and what was tried before.
+fn settings(row: &Row) -> String {
+    let mut method = row.settings.clone();
+    if let Settings::Baseline(Method::Plenoxels(settings)) = &mut method {
+        // Which vertices are stored is told by thousands of numbers.
+        settings.runs.clear();
+    }
+    let all = json!({ "method": method, "fit": row.procedure, "trials": row.trials });
+    all.to_string()
 }
 
 /// Rows by what they are of.
@@ -187,40 +224,78 @@ impl Records {
     }
 }
 
+/// Rows of one contestant after one length on one signal, by rate factor.
+#[must_use]
+pub fn by_rate<'a>(
+    records: &'a Records,
+    [signal, contestant, length]: [&str; 3],
+) -> BTreeMap<&'a str, Vec<&'a Record>> {
+    let mut rates: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
+    for row in records.iter() {
+        let of = ["signal", "contestant", "length"].map(|column| row.text(column));
+        if of == [signal, contestant, length] {
+            rates.entry(row.text("rate_factor")).or_default().push(row);
+        }
+    }
+    rates
+}
+
+/// The best of some rates: at which most seeds have a PSNR, and of such rates the one with the highest mean over seeds. None
+/// without a rate.
+#[must_use]
+pub fn best_rate<'a>(rates: &BTreeMap<&'a str, Vec<&Record>>) -> Option<&'a str> {
+    let quality = |rows: &[&Record]| {
+        let figures = numbers(rows, "psnr_db");
+        (figures.len(), mean(&figures).unwrap_or(f64::NEG_INFINITY))
+    };
+    let best = rates.iter().max_by(|(_, a), (_, b)| {
+        let (a, b) = (quality(a), quality(b));
+        a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
+    });
+    best.map(|(rate, _)| *rate)
+}
+
 /// Rows of one contestant after one length, at the best of its rates for each signal.
 #[derive(Clone, Debug)]
 pub struct Summary<'a> {
     /// Its rows with a figure.
     pub rows: Vec<&'a Record>,
-    /// Fits at those rates that have none: they failed.
-    pub n_failed: usize,
+    /// Its rows at those rates that have none: fits that failed.
+    pub failed: Vec<&'a Record>,
+    /// Signals on which no better rate than the highest or the lowest that was tried is known.
+    pub at_edge: Vec<&'a str>,
 }
 
 impl<'a> Summary<'a> {
-    /// Of the rows of `contestant` after `length`, those of each signal's best rate: at which most seeds have a PSNR, and of
-    /// such rates with the highest mean over seeds. None without a row that has one.
+    /// Of the rows of `contestant` after `length`, those of each signal's best rate ([`best_rate`]). None without a row.
     #[must_use]
     pub fn of(records: &'a Records, contestant: &str, length: &str) -> Option<Self> {
-        let mut by_signal: BTreeMap<&str, BTreeMap<&str, Vec<&Record>>> = BTreeMap::new();
-        for row in records.iter() {
-            if row.text("contestant") == contestant && row.text("length") == length {
-                let rates = by_signal.entry(row.text("signal")).or_default();
-                rates.entry(row.text("rate_factor")).or_default().push(row);
+        let is_of = |row: &&Record| row.text("contestant") == contestant && row.text("length") == length;
+        let mut signals: Vec<&str> = records.iter().filter(is_of).map(|row| row.text("signal")).collect();
+        signals.dedup();
+        let mut summary = Self { rows: Vec::new(), failed: Vec::new(), at_edge: Vec::new() };
+        for signal in signals {
+            let mut rates = by_rate(records, [signal, contestant, length]);
+            let Some(best) = best_rate(&rates) else { continue };
+            let factor = |text: &str| text.parse::<f64>().unwrap_or(f64::NAN);
+            let is_inside = rates.keys().any(|rate| factor(rate) < factor(best))
+                && rates.keys().any(|rate| factor(rate) > factor(best));
+            let rows = rates.remove(best).unwrap_or_default();
+            let is_at_edge = if rates.is_empty() {
+                // It was the fit's own search that found it.
+                rows.iter().any(|row| row.text("rate_is_inside") == "no")
+            } else {
+                !is_inside
+            };
+            if is_at_edge {
+                summary.at_edge.push(signal);
             }
+            let (rows, failed): (Vec<_>, Vec<_>) =
+                rows.into_iter().partition(|row| row.number("psnr_db").is_some());
+            summary.rows.extend(rows);
+            summary.failed.extend(failed);
         }
-        let quality = |rows: &Vec<&Record>| {
-            let figures = numbers(rows, "psnr_db");
-            (figures.len(), mean(&figures).unwrap_or(f64::NEG_INFINITY))
-        };
-        let best = by_signal.into_values().filter_map(|rates| {
-            rates.into_values().max_by(|a, b| {
-                let (a, b) = (quality(a), quality(b));
-                a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
-            })
-        });
-        let (rows, failed): (Vec<_>, Vec<_>) =
-            best.flatten().partition(|row: &&Record| row.number("psnr_db").is_some());
-        (!rows.is_empty()).then_some(Self { rows, n_failed: failed.len() })
+        (!summary.rows.is_empty() || !summary.failed.is_empty()).then_some(summary)
     }
 
     /// The mean of a column over seeds, then over signals.
@@ -242,17 +317,31 @@ impl<'a> Summary<'a> {
     /// The largest distance, over signals, of the highest and the lowest value of a column among seeds.
     #[must_use]
     pub fn spread(&self, column: &str) -> Option<f64> {
-        let spreads = self.signals().into_iter().filter_map(|signal| {
-            let rows: Vec<&Record> =
-                self.rows.iter().copied().filter(|row| row.text("signal") == signal).collect();
-            let values = numbers(&rows, column);
-            let least = values.iter().copied().reduce(f64::min)?;
-            Some(values.iter().copied().reduce(f64::max)? - least)
-        });
+        let spreads = self.signals().into_iter().filter_map(|signal| self.spread_of_signal(signal, column));
         spreads.reduce(f64::max)
     }
 
-    /// Signals, each once.
+    /// The distance of the highest and the lowest value of a column among the seeds of a signal; none for a single seed.
+    #[must_use]
+    pub fn spread_of_signal(&self, signal: &str, column: &str) -> Option<f64> {
+        let rows: Vec<&Record> =
+            self.rows.iter().copied().filter(|row| row.text("signal") == signal).collect();
+        let values = numbers(&rows, column);
+        let least = values.iter().copied().reduce(f64::min).filter(|_| values.len() > 1)?;
+        Some(values.iter().copied().reduce(f64::max)? - least)
+    }
+
+    /// The standard deviation of a column's means over signals; none for a single signal.
+    #[must_use]
+    pub fn deviation(&self, column: &str) -> Option<f64> {
+        let signals = self.signals();
+        let values: Vec<f64> = signals.iter().filter_map(|signal| self.of_signal(signal, column)).collect();
+        let mean = mean(&values).filter(|_| values.len() > 1)?;
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        Some((squares / (values.len() - 1) as f64).sqrt())
+    }
+
+    /// Signals of rows with a figure, each once.
     #[must_use]
     pub fn signals(&self) -> Vec<&'a str> {
         let mut names: Vec<&str> = self.rows.iter().map(|row| row.text("signal")).collect();
@@ -316,8 +405,31 @@ mod tests {
         assert_eq!(summary.of_signal("p", "psnr_db"), Some(30.5));
         assert_eq!(summary.mean("psnr_db"), Some(27.25));
         assert_eq!(summary.spread("psnr_db"), Some(1.0));
+        // Of 30.5 and 24.
+        let deviation = summary.deviation("psnr_db").expect("two signals");
+        assert!((deviation - 6.5 / 2f64.sqrt()).abs() < 1e-12, "{deviation}");
+        assert_eq!((summary.spread_of_signal("q", "psnr_db"), summary.deviation("ssim")), (None, None));
+        // Of two rates each is the lowest or the highest.
+        assert_eq!(summary.at_edge, ["p", "q"]);
         assert_eq!(summary.mean("bytes"), None);
         assert!(Summary::of(&records, "a", "8 steps").is_none());
+    }
+
+    #[test]
+    fn rates_at_the_edge() {
+        let mut records = records();
+        for (factor, db) in [("0.3", 25.0), ("10", 31.0)] {
+            records.insert(row("p", factor, 0, db));
+        }
+        // The best of p is now between others, and q has none but what its fit found.
+        records.retain(|row| row.text("signal") == "p" || row.text("rate_factor") == "3");
+        let mut own = row("q", "3", 0, 24.0);
+        "no".clone_into(&mut own.0[24]);
+        records.insert(own.clone());
+        assert_eq!(Summary::of(&records, "a", "9 steps").expect("rows").at_edge, ["q"]);
+        "yes".clone_into(&mut own.0[24]);
+        records.insert(own);
+        assert!(Summary::of(&records, "a", "9 steps").expect("rows").at_edge.is_empty());
     }
 
     #[test]
@@ -332,7 +444,9 @@ mod tests {
         records.insert(row("s", "1", 0, f64::NAN));
         let summary = Summary::of(&records, "a", "9 steps").expect("rows");
         assert_eq!(summary.signals(), ["p", "q"]);
-        assert_eq!((summary.of_signal("q", "psnr_db"), summary.n_failed), (Some(20.0), 2));
+        assert_eq!((summary.of_signal("q", "psnr_db"), summary.failed.len()), (Some(20.0), 2));
+        let failed: Vec<&str> = summary.failed.iter().map(|row| row.text("signal")).collect();
+        assert_eq!(failed, ["r", "s"]);
     }
 
     #[test]

@@ -6,9 +6,10 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use crate::claims::Claim;
-use crate::experiment::{Experiment, PlotSpec};
+use crate::experiment::{ContestantSpec, Experiment, PlotSpec, SignalSpec};
 use crate::page::{STYLE, escaped};
 use crate::plot::{Axis, Curve, Plot};
+use crate::rate_search::{MAX_RATES, RATE_FACTORS, TRIAL_SHARE};
 use crate::records::{Records, Summary, length};
 use crate::runner::lengths;
 
@@ -22,12 +23,43 @@ pub struct Section {
     pub records: Records,
     /// What was left out, and why.
     pub missing: Vec<String>,
+    /// Whether it is a quick run.
+    pub is_quick: bool,
 }
 
-/// Columns of the tables of means: heading, column of the results, decimals.
-const MEANS: [(&str, &str, usize); 13] = [
+/// A contestant's rows after one length.
+struct Shown<'a> {
+    contestant: &'a ContestantSpec,
+    length: String,
+    summary: Summary<'a>,
+    /// Whether it stands for those that are best of the same.
+    is_best: bool,
+}
+
+impl Shown<'_> {
+    /// What it is called in tables.
+    fn name(&self) -> String {
+        let Self { contestant: ContestantSpec { name, best_of, .. }, is_best, .. } = self;
+        match best_of {
+            Some(of) if *is_best => format!("{name} (the best {of})"),
+            _ => name.clone(),
+        }
+    }
+
+    /// The curve it is on; none: another stands for it.
+    fn series(&self) -> Option<&str> {
+        let ContestantSpec { name, series, best_of, .. } = self.contestant;
+        self.is_best.then(|| series.as_ref().or(best_of.as_ref()).unwrap_or(name).as_str())
+    }
+}
+
+/// Columns of the tables of means: heading, column of the results, decimals. Those without any figure are left out.
+const MEANS: [(&str, &str, usize); 17] = [
     ("PSNR, dB", "psnr_db", 2),
     ("SSIM", "ssim", 4),
+    ("SNR, dB", "snr_db", 2),
+    ("IoU", "iou", 4),
+    ("layers", "layers", 0),
     ("weights", "n_params", 0),
     ("bytes", "bytes", 0),
     ("MAC, published count", "mac_paper", 1),
@@ -36,10 +68,13 @@ const MEANS: [(&str, &str, usize); 13] = [
     ("table reads", "table_reads", 0),
     ("steps", "steps", 0),
     ("fit, s", "fit_s", 1),
+    ("search, s", "search_s", 1),
     ("decode, Ms/s, 1 thread", "decode_msamples_s_1", 2),
     ("2 threads", "decode_msamples_s_2", 2),
     ("rate", "rate", 6),
 ];
+/// Of these the highest after each length is marked.
+const MARKED: [&str; 3] = ["psnr_db", "decode_msamples_s_1", "decode_msamples_s_2"];
 
 /// An experiment's part of the page.
 pub struct Part {
@@ -53,6 +88,8 @@ pub struct Part {
     pub tables: String,
     /// Plots.
     pub plots: Vec<Plot>,
+    /// What stands below each of them: seeds, commits, and whether the run was quick.
+    pub note: String,
 }
 
 /// The page.
@@ -68,23 +105,35 @@ pub fn page(parts: &[Part], claims: &[Claim], quick: bool) -> String {
         out += "<p>Every experiment with fewer signals, seeds and steps than its full protocol has: what its figures \
                 say holds for short fits.</p>\n";
     }
+    let _ = writeln!(
+        out,
+        "<p>ASMR is fitted by its presets, which were found beforehand, on camera.png and Kodak pictures. What rivals are given for that: \
+         in a fixed number of steps, every rate named below and, where the best is at their end, others beyond; in a given time, a search \
+         of batch and rate on top of the time: {} to {MAX_RATES} rates, each for {:.0} % of the time or a little more, and the best with a \
+         quarter of the batch.</p>",
+        RATE_FACTORS.len(),
+        100.0 * TRIAL_SHARE
+    );
     if !claims.is_empty() {
         out += "<h2>Claims</h2>\n";
         let rows = claims.iter().map(|claim| {
-            [claim.claim, &claim.figure, claim.verdict.words(), &claim.command].map(str::to_owned).to_vec()
+            let Claim { claim, figure, verdict, command, commit, .. } = claim;
+            [(*claim).to_owned(), figure.clone(), verdict.to_string(), command.clone(), commit.clone()]
+                .to_vec()
         });
-        out += &table(&["claim", "our figure", "verdict", "by"].map(str::to_owned), rows);
+        let heads = ["claim", "our figure", "verdict", "by", "commit"].map(str::to_owned);
+        out += &table(&heads, rows);
     }
     out += "<nav><ul>\n";
     for part in parts {
         let _ = writeln!(out, "<li><a href=\"#{}\">{}</a></li>", escaped(&part.name), escaped(&part.title));
     }
     out += "</ul></nav>\n";
-    for Part { name, title, about, tables, plots } in parts {
+    for Part { name, title, about, tables, plots, note } in parts {
         let (name, title, about) = (escaped(name), escaped(title), escaped(about));
         let _ = write!(out, "<h2 id=\"{name}\">{title}</h2>\n<p>{about}</p>\n{tables}");
         for plot in plots {
-            let _ = writeln!(out, "<figure>{}</figure>", plot.svg());
+            let _ = writeln!(out, "<figure>{}</figure>", plot.svg_with(note));
         }
     }
     out + "</body>\n</html>\n"
@@ -99,54 +148,68 @@ impl Section {
         for problem in &self.missing {
             let _ = writeln!(tables, "<p><strong>Left out:</strong> {}</p>", escaped(problem));
         }
-        let summaries = self.summaries();
-        if summaries.is_empty() {
+        let all = self.shown();
+        if all.is_empty() {
             tables += "<p>Nothing was measured.</p>\n";
         } else {
             tables += &self.protocol();
-            tables += &self.means(&summaries);
-            if summaries.iter().any(|(_, _, summary)| summary.signals().len() > 1) {
-                tables += &self.by_signal(&summaries);
+            tables += &self.means(&all);
+            if all.iter().any(|shown| shown.summary.signals().len() > 1) {
+                tables += &self.by_signal(&all);
             }
-            for problem in self.problems() {
-                let _ = writeln!(tables, "<p>{}</p>", escaped(&problem));
+            for remark in self.remarks(&all) {
+                let _ = writeln!(tables, "<p>{}</p>", escaped(&remark));
             }
+            tables += &settings(&all);
         }
+        let quick = if self.is_quick { "quick run; " } else { "" };
+        let (seeds, commits) = (self.each("seed"), self.each("commit"));
         Part {
             name: self.name.clone(),
             title: experiment.title.clone(),
             about: experiment.about.clone(),
             tables,
             plots: experiment.plots.iter().filter_map(|plot| self.plot(plot)).collect(),
+            note: format!("{quick}seeds {}; commit {}", seeds.join(", "), commits.join(", ")),
         }
     }
 
-    /// Name and length of each contestant with its rows.
-    fn summaries(&self) -> Vec<(String, String, Summary<'_>)> {
+    /// Each contestant's rows after each length.
+    fn shown(&self) -> Vec<Shown<'_>> {
         let contestants = self.experiment.contestants.iter();
-        let all = contestants.flat_map(|contestant| {
-            lengths(&self.experiment, contestant).into_iter().filter_map(|stop| {
-                let summary = Summary::of(&self.records, &contestant.name, &length(stop))?;
-                Some((contestant.name.clone(), length(stop), summary))
+        let mut all: Vec<Shown<'_>> = contestants
+            .flat_map(|contestant| {
+                lengths(&self.experiment, contestant).into_iter().filter_map(move |stop| {
+                    let summary = Summary::of(&self.records, &contestant.name, &length(stop))?;
+                    Some(Shown { contestant, length: length(stop), summary, is_best: true })
+                })
             })
-        });
-        all.collect()
+            .collect();
+        let quality = |shown: &Shown<'_>| shown.summary.mean("psnr_db").unwrap_or(f64::NEG_INFINITY);
+        for i in 0..all.len() {
+            let (this, of) = (&all[i], &all[i].contestant.best_of);
+            let is_beaten = of.is_some()
+                && all.iter().enumerate().any(|(j, other)| {
+                    (&other.contestant.best_of, &other.length) == (of, &this.length)
+                        && (quality(other) > quality(this) || quality(other) >= quality(this) && j < i)
+                });
+            all[i].is_best = !is_beaten;
+        }
+        all
+    }
+
+    /// What stands in a column, each once.
+    fn each(&self, column: &str) -> Vec<&str> {
+        let texts: BTreeSet<&str> = self.records.iter().map(|row| row.text(column)).collect();
+        let mut items: Vec<&str> = texts.into_iter().collect();
+        let number = |text: &str| text.parse().unwrap_or(f64::INFINITY);
+        items.sort_by(|a, b| number(a).total_cmp(&number(b)).then(a.cmp(b)));
+        items
     }
 
     /// Where figures come from.
     fn protocol(&self) -> String {
-        let each = |column: &str| -> Vec<&str> {
-            let texts: BTreeSet<&str> = self.records.iter().map(|row| row.text(column)).collect();
-            texts.into_iter().collect()
-        };
-        let list = |column: &str| {
-            let mut items = each(column);
-            items.sort_by(|a, b| {
-                let number = |text: &str| text.parse().unwrap_or(f64::INFINITY);
-                number(a).total_cmp(&number(b)).then(a.cmp(b))
-            });
-            items.into_iter().map(escaped).collect::<Vec<_>>().join(", ")
-        };
+        let list = |column| self.each(column).into_iter().map(escaped).collect::<Vec<_>>().join(", ");
         format!(
             "<p>Signals: {}. Seeds: {}. Factors on usual rates: {}; the best of each is shown. Threads of the fits: {}. Commit {}. {}.</p>\n",
             list("signal"),
@@ -158,66 +221,117 @@ impl Section {
         )
     }
 
-    fn means(&self, summaries: &[(String, String, Summary<'_>)]) -> String {
-        let has_spread = self.experiment.seeds.len() > 1;
+    fn means(&self, all: &[Shown<'_>]) -> String {
+        let columns: Vec<&(&str, &str, usize)> = MEANS
+            .iter()
+            .filter(|(_, column, _)| all.iter().any(|shown| shown.summary.mean(column).is_some()))
+            .collect();
+        let spreads: [(&str, fn(&Summary<'_>) -> Option<f64>); 2] = [
+            ("spread over seeds, dB", |summary| summary.spread("psnr_db")),
+            ("deviation over signals, dB", |summary| summary.deviation("psnr_db")),
+        ];
+        let spreads: Vec<_> = spreads
+            .into_iter()
+            .filter(|(_, of)| all.iter().any(|shown| of(&shown.summary).is_some()))
+            .collect();
         let mut heads = ["contestant", "length", "fits"].map(str::to_owned).to_vec();
-        heads.extend(MEANS.iter().map(|(head, ..)| (*head).to_owned()));
-        if has_spread {
-            heads.push("spread over seeds, dB".to_owned());
-        }
-        let rows = summaries.iter().map(|(name, length, summary)| {
-            let (n, n_failed) = (summary.rows.len(), summary.n_failed);
+        let n_before = heads.len();
+        heads.extend(columns.iter().map(|(head, ..)| (*head).to_owned()));
+        heads.extend(spreads.iter().map(|(head, _)| (*head).to_owned()));
+        let rows = all.iter().map(|shown| {
+            let summary = &shown.summary;
+            let (n, n_failed) = (summary.rows.len(), summary.failed.len());
             let fits = if n_failed == 0 { n.to_string() } else { format!("{n} of {}", n + n_failed) };
-            let mut cells = vec![name.clone(), length.clone(), fits];
-            cells.extend(MEANS.iter().map(|(_, column, decimals)| figure(summary.mean(column), *decimals)));
-            if has_spread {
-                cells.push(figure(summary.spread("psnr_db"), 2));
-            }
+            let mut cells = vec![shown.name(), shown.length.clone(), fits];
+            cells.extend(columns.iter().map(|(_, column, decimals)| figure(summary.mean(column), *decimals)));
+            cells.extend(spreads.iter().map(|(_, of)| figure(of(summary), 2)));
             cells
         });
-        table(&heads, rows)
+        table_with(&heads, rows, |row, column| {
+            let column = column.checked_sub(n_before).and_then(|i| columns.get(i));
+            column.is_some_and(|(_, column, _)| {
+                MARKED.contains(column) && is_highest(all, row, |shown| shown.summary.mean(column))
+            })
+        })
     }
 
-    fn by_signal(&self, summaries: &[(String, String, Summary<'_>)]) -> String {
-        let signals: Vec<String> =
-            self.experiment.all_signals().iter().map(crate::experiment::SignalSpec::name).collect();
+    fn by_signal(&self, all: &[Shown<'_>]) -> String {
+        let signals: Vec<String> = self.experiment.all_signals().iter().map(SignalSpec::name).collect();
         let mut heads = vec!["PSNR, dB".to_owned(), "length".to_owned()];
+        let n_before = heads.len();
         heads.extend(signals.iter().cloned());
-        let rows = summaries.iter().map(|(name, length, summary)| {
-            let figures = signals.iter().map(|signal| figure(summary.of_signal(signal, "psnr_db"), 2));
-            [name.clone(), length.clone()].into_iter().chain(figures).collect()
+        let rows = all.iter().map(|shown| {
+            let figures = signals.iter().map(|signal| figure(shown.summary.of_signal(signal, "psnr_db"), 2));
+            [shown.name(), shown.length.clone()].into_iter().chain(figures).collect()
         });
-        table(&heads, rows)
+        table_with(&heads, rows, |row, column| {
+            let signal = column.checked_sub(n_before).map(|i| &signals[i]);
+            signal.is_some_and(|signal| {
+                is_highest(all, row, |shown| shown.summary.of_signal(signal, "psnr_db"))
+            })
+        })
     }
 
-    fn problems(&self) -> Vec<String> {
+    /// What a reader of the tables is to know.
+    fn remarks(&self, all: &[Shown<'_>]) -> Vec<String> {
+        let mut remarks = Vec::new();
+        for Shown { contestant, length, summary, .. } in all {
+            if !summary.at_edge.is_empty() {
+                remarks.push(format!(
+                    "{} ({length}): the best rate is the highest or the lowest of those tried on {}.",
+                    contestant.name,
+                    summary.at_edge.join(", ")
+                ));
+            }
+            let measured = summary.texts("measured_samples");
+            if contestant.measured_samples.is_some() && !measured.is_empty() {
+                remarks.push(format!(
+                    "{} ({length}): quality and decoding speed on {} samples, every so manyeth along each axis.",
+                    contestant.name,
+                    measured.join(", ")
+                ));
+            }
+        }
         let failed = self.records.iter().filter(|row| row.number("psnr_db").is_none());
-        let said = failed.map(|row| {
+        remarks.extend(failed.map(|row| {
             let [signal, contestant, length, factor, seed] = row.key();
             let problem = row.text("problem");
             format!("{contestant} on {signal} ({length}, rate factor {factor}, seed {seed}): {problem}")
-        });
-        said.collect()
+        }));
+        remarks
     }
 
     /// A plot; none where nothing was measured.
     #[must_use]
     pub fn plot(&self, spec: &PlotSpec) -> Option<Plot> {
         let mut curves: Vec<Curve> = Vec::new();
-        for contestant in &self.experiment.contestants {
-            let series = contestant.series.as_ref().unwrap_or(&contestant.name);
-            for stop in lengths(&self.experiment, contestant) {
-                let summary = Summary::of(&self.records, &contestant.name, &length(stop));
-                let point = summary.and_then(|s| Some((s.mean(&spec.x)?, s.mean(&spec.y)?)));
-                let Some(point) = point.filter(|(x, y)| x.is_finite() && y.is_finite()) else { continue };
-                match curves.iter_mut().find(|curve| curve.name == *series) {
-                    Some(curve) => curve.points.push(point),
-                    None => curves.push(Curve { name: series.clone(), points: vec![point] }),
-                }
+        for shown in self.shown() {
+            let Some(series) = shown.series() else { continue };
+            let point = shown.summary.mean(&spec.x).zip(shown.summary.mean(&spec.y));
+            let Some(point) = point.filter(|(x, y)| x.is_finite() && y.is_finite()) else { continue };
+            match curves.iter_mut().find(|curve| curve.name == *series) {
+                Some(curve) => curve.points.push(point),
+                None => curves.push(Curve { name: series.to_owned(), points: vec![point] }),
             }
         }
         drawn(spec, curves)
     }
+}
+
+/// Whether the figure of a row is the highest after its length.
+fn is_highest(all: &[Shown<'_>], row: usize, of: impl Fn(&Shown<'_>) -> Option<f64>) -> bool {
+    let Some(own) = of(&all[row]) else { return false };
+    let others = all.iter().filter(|other| other.length == all[row].length);
+    others.filter_map(of).all(|other| other <= own)
+}
+
+/// What was chosen in each fit that is shown.
+fn settings(all: &[Shown<'_>]) -> String {
+    let heads = ["contestant", "length", "signal", "seed", "rate factor", "settings"].map(str::to_owned);
+    let columns = ["contestant", "length", "signal", "seed", "rate_factor", "settings"];
+    let rows = all.iter().flat_map(|shown| &shown.summary.rows);
+    let rows = rows.map(|row| columns.iter().map(|column| row.text(column).to_owned()).collect());
+    format!("<details>\n<summary>Settings</summary>\n{}</details>\n", table(&heads, rows))
 }
 
 /// A plot of curves, each from its least x on; none without a point.
@@ -253,15 +367,25 @@ fn figure(value: Option<f64>, decimals: usize) -> String {
 }
 
 pub(crate) fn table(heads: &[String], rows: impl Iterator<Item = Vec<String>>) -> String {
+    table_with(heads, rows, |_, _| false)
+}
+
+/// A table, some of whose cells are marked, by row and column.
+fn table_with(
+    heads: &[String],
+    rows: impl Iterator<Item = Vec<String>>,
+    is_marked: impl Fn(usize, usize) -> bool,
+) -> String {
     let mut out = "<div class=\"wide\">\n<table>\n<thead>\n<tr>".to_owned();
     for head in heads {
         let _ = write!(out, "<th scope=\"col\">{}</th>", escaped(head));
     }
     out += "</tr>\n</thead>\n<tbody>\n";
-    for row in rows {
+    for (i, row) in rows.enumerate() {
         out += "<tr>";
-        for cell in row {
-            let _ = write!(out, "<td>{}</td>", escaped(&cell));
+        for (j, cell) in row.iter().enumerate() {
+            let class = if is_marked(i, j) { " class=\"best\"" } else { "" };
+            let _ = write!(out, "<td{class}>{}</td>", escaped(cell));
         }
         out += "</tr>\n";
     }

@@ -3,6 +3,9 @@
 //!
 //! Sine layers `z ← sin(omega_0 (W z + b))` over coordinates in [-1, 1], then a linear output layer. Every layer is
 //! evaluated at every sample. Weights: layer after layer, `W` as `[out, in]`, then `b`.
+//!
+//! The first layer's factor is a setting of its own, as in the authors' code: 30 for pictures, 3000 for sound, whose axis is
+//! longer. (The ASMR paper's code stretches the axis of sound to [-5, 5] instead, which is a factor of 150.)
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -25,13 +28,18 @@ pub struct SirenSettings {
     pub width: usize,
     /// Linear layers, at least 2: one less sine layers, and the output layer.
     pub layers: usize,
-    /// Factor inside every sine.
+    /// Factor inside every sine after the first layer's.
     pub omega_0: f32,
+    /// Factor inside the first layer's sines.
+    pub first_omega_0: f32,
+    /// Whether the last layer gives values in \[-1, 1\], as the authors fit pictures and sound, and not in \[0, 1\], as the ASMR
+    /// paper fits pictures.
+    pub centred: bool,
 }
 
 impl Default for SirenSettings {
     fn default() -> Self {
-        Self { width: 256, layers: 4, omega_0: 30.0 }
+        Self { width: 256, layers: 4, omega_0: 30.0, first_omega_0: 30.0, centred: false }
     }
 }
 
@@ -39,7 +47,7 @@ impl Default for SirenSettings {
 pub struct Siren {
     shape: Shape,
     mlp: MlpShape,
-    omega_0: f32,
+    settings: SirenSettings,
     coordinates: AxisTables,
 }
 
@@ -63,18 +71,30 @@ impl Siren {
         within("the width", settings.width, 1..=1 << 16, "1 to 65536")?;
         within("the number of layers", settings.layers, 2..=64, "2 to 64")?;
         let activation = Activation::Sine { omega_0: settings.omega_0 };
+        let first = Activation::Sine { omega_0: settings.first_omega_0 };
         activation.validate()?;
+        first.validate()?;
         let mlp = MlpShape {
             inputs: shape.n_axes(),
             width: settings.width,
             layers: settings.layers,
             outputs: shape.channels,
             activation,
+            first: Some(first),
             biased: true,
         };
         within("the number of weights", mlp.n_params(), 1..=MAX_PARAMS, "at most 268435456")?;
         let coordinates = AxisTables::centred(&shape);
-        Ok(Self { shape, mlp, omega_0: settings.omega_0, coordinates })
+        Ok(Self { shape, mlp, settings, coordinates })
+    }
+
+    /// From the last layer's values to the signal's.
+    fn placed(&self, outputs: &mut [f32]) {
+        if self.settings.centred {
+            for y in outputs {
+                *y = 0.5 + 0.5 * *y;
+            }
+        }
     }
 }
 
@@ -101,7 +121,7 @@ impl Field for Siren {
             let bound = if layer == 0 {
                 1.0 / fan_in as f64
             } else {
-                (6.0 / fan_in as f64).sqrt() / f64::from(self.omega_0)
+                (6.0 / fan_in as f64).sqrt() / f64::from(self.settings.omega_0)
             };
             draws.uniform(bound)
         });
@@ -113,8 +133,7 @@ impl Field for Siren {
             n_params: self.n_params(),
             mac_paper: self.n_params() as f64,
             mac_exec: self.mlp.n_mac() as f64,
-            // A decode evaluates each sine with its cosine.
-            sin_exec: 2.0 * self.mlp.n_hidden() as f64,
+            sin_exec: self.mlp.n_hidden() as f64,
             exp_exec: 0.0,
             table_reads: 0.0,
         }
@@ -143,6 +162,20 @@ impl Field for Siren {
     ) {
         self.coordinates.fill(&self.shape, samples, &mut scratch.inputs);
         model.0.forward(&scratch.inputs, &mut scratch.mlp, outputs);
+        self.placed(outputs);
+    }
+
+    fn values(
+        &self,
+        model: &SirenModel,
+        _params: &[f32],
+        samples: &[u32],
+        scratch: &mut SirenScratch,
+        outputs: &mut [f32],
+    ) {
+        self.coordinates.fill(&self.shape, samples, &mut scratch.inputs);
+        model.0.values(&scratch.inputs, &mut scratch.mlp, outputs);
+        self.placed(outputs);
     }
 
     fn backward(
@@ -154,6 +187,9 @@ impl Field for Siren {
         gradient: &mut [f32],
         _deferred: &mut [f32],
     ) {
+        if self.settings.centred {
+            outputs.iter_mut().for_each(|d| *d *= 0.5);
+        }
         model.0.backward(&scratch.inputs, &mut scratch.mlp, outputs, gradient, false);
     }
 }
@@ -183,7 +219,9 @@ impl SirenConfig {
 
     fn on(&self, extents: &[usize]) -> Siren {
         let shape = Shape { extents: extents.to_vec(), channels: self.channels };
-        let settings = SirenSettings { width: self.width, layers: self.layers, omega_0: self.omega_0 };
+        let Self { width, layers, omega_0, .. } = *self;
+        let settings =
+            SirenSettings { width, layers, omega_0, first_omega_0: omega_0, ..SirenSettings::default() };
         Siren::new(shape, settings).expect("a SIREN's shape")
     }
 }

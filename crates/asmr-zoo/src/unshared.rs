@@ -14,7 +14,7 @@ use asmr::partition::{Partition, parse_bases};
 use asmr_kernels::IsaLevel;
 use asmr_kernels::dense::{Packed, Start, TransposeScratch, matmul, matmul_transposed};
 use asmr_kernels::sharing::add_column_sums;
-use asmr_kernels::sincos::sincos_rows;
+use asmr_kernels::sincos::{sincos_rows, sines};
 use serde::{Deserialize, Serialize};
 
 use crate::axes::AxisTables;
@@ -70,7 +70,7 @@ pub struct UnsharedModel {
 pub struct UnsharedScratch {
     /// Per level, rows × axes.
     inputs: Vec<Vec<f32>>,
-    /// Per sine layer, rows × sines, then cosines.
+    /// Per sine layer, rows × sines, then cosines; of a decode, sines only.
     features: Vec<Vec<f32>>,
     back: Vec<f32>,
     next: Vec<f32>,
@@ -123,6 +123,43 @@ impl Unshared {
         self.config.n_sine_layers()
     }
 
+    /// Values at a tile, with the cosines that only the way back needs or without them.
+    fn pass(
+        &self,
+        model: &UnsharedModel,
+        samples: &[u32],
+        scratch: &mut UnsharedScratch,
+        outputs: &mut [f32],
+        has_way_back: bool,
+    ) {
+        let (rows, width, n_sines) = (samples.len(), self.config.width, self.n_sines());
+        let (axes, stride) = (self.shape.n_axes(), if has_way_back { 2 * width } else { width });
+        scratch.inputs.resize(self.levels.len(), Vec::new());
+        for (level, inputs) in self.levels.iter().zip(&mut scratch.inputs) {
+            level.fill(&self.shape, samples, inputs);
+        }
+        scratch.features.resize(n_sines, Vec::new());
+        for layer in 0..n_sines {
+            let (before, after) = scratch.features.split_at_mut(layer);
+            let (left, left_stride) =
+                before.last().map_or((&scratch.inputs[0][..], axes), |features| (&features[..], stride));
+            let features = &mut after[0];
+            features.resize(rows * stride, 0.0);
+            let bias = Start::Bias(&model.biases[layer]);
+            matmul(model.isa, rows, left, left_stride, &model.forward[layer], bias, features, stride);
+            let (digits, modulator) = (&scratch.inputs[layer + 1], &model.modulators[layer]);
+            matmul(model.isa, rows, digits, axes, modulator, Start::Output, features, stride);
+            if has_way_back {
+                sincos_rows(model.isa, rows, width, features);
+            } else {
+                sines(model.isa, features);
+            }
+        }
+        let bias = Start::Bias(&model.biases[n_sines]);
+        let (right, n) = (&model.forward[n_sines], self.shape.channels);
+        matmul(model.isa, rows, &scratch.features[n_sines - 1], stride, right, bias, outputs, n);
+    }
+
     /// Inputs of a layer, the output layer being the last.
     fn fan_in(&self, layer: usize) -> usize {
         if layer == 0 { self.shape.n_axes() } else { self.config.width }
@@ -169,8 +206,7 @@ impl Field for Unshared {
             // Each bias, and each addition of a modulation, is one.
             mac_paper: layers + sines * d + channels + modulators + sines * d,
             mac_exec: layers + modulators,
-            // A decode evaluates each sine with its cosine.
-            sin_exec: 2.0 * sines * d,
+            sin_exec: sines * d,
             exp_exec: 0.0,
             table_reads: 0.0,
         }
@@ -215,37 +251,18 @@ impl Field for Unshared {
         scratch: &mut UnsharedScratch,
         outputs: &mut [f32],
     ) {
-        let (rows, width, n_sines) = (samples.len(), self.config.width, self.n_sines());
-        let axes = self.shape.n_axes();
-        scratch.inputs.resize(self.levels.len(), Vec::new());
-        for (level, inputs) in self.levels.iter().zip(&mut scratch.inputs) {
-            level.fill(&self.shape, samples, inputs);
-        }
-        scratch.features.resize(n_sines, Vec::new());
-        for layer in 0..n_sines {
-            let (before, after) = scratch.features.split_at_mut(layer);
-            let (left, left_stride) =
-                before.last().map_or((&scratch.inputs[0][..], axes), |features| (&features[..], 2 * width));
-            let features = &mut after[0];
-            features.resize(rows * 2 * width, 0.0);
-            let bias = Start::Bias(&model.biases[layer]);
-            matmul(model.isa, rows, left, left_stride, &model.forward[layer], bias, features, 2 * width);
-            let digits = &scratch.inputs[layer + 1];
-            matmul(
-                model.isa,
-                rows,
-                digits,
-                axes,
-                &model.modulators[layer],
-                Start::Output,
-                features,
-                2 * width,
-            );
-            sincos_rows(model.isa, rows, width, features);
-        }
-        let bias = Start::Bias(&model.biases[n_sines]);
-        let (right, n) = (&model.forward[n_sines], self.shape.channels);
-        matmul(model.isa, rows, &scratch.features[n_sines - 1], 2 * width, right, bias, outputs, n);
+        self.pass(model, samples, scratch, outputs, true);
+    }
+
+    fn values(
+        &self,
+        model: &UnsharedModel,
+        _params: &[f32],
+        samples: &[u32],
+        scratch: &mut UnsharedScratch,
+        outputs: &mut [f32],
+    ) {
+        self.pass(model, samples, scratch, outputs, false);
     }
 
     fn backward(

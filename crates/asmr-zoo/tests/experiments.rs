@@ -7,7 +7,7 @@ use asmr::signal::Samples;
 use asmr_zoo::claims::{Verdict, claims};
 use asmr_zoo::experiment::{Experiment, SignalSpec};
 use asmr_zoo::meta_study::{self, Measured, MetaExperiment};
-use asmr_zoo::records::{Records, Summary};
+use asmr_zoo::records::{COLUMNS, Records, Summary};
 use asmr_zoo::report::{Section, page};
 use asmr_zoo::runner::{Done, Event, Place, run};
 
@@ -34,7 +34,7 @@ about = "Of a small picture."
 files = ["image/small.png"]
 seeds = [0, 1]
 steps = [2, 3]
-rate_factors = [1, 3]
+rate_factors = [1.0]
 
 [quick]
 seeds = [1]
@@ -106,6 +106,7 @@ fn every_file_is_an_experiment() {
             "audio",
             "bases",
             "depth",
+            "depth-large",
             "kodak",
             "megapixel",
             "modulators",
@@ -131,7 +132,7 @@ fn mistakes_are_told() {
         (SMALL.replace("name = \"SIREN\"", "name = \"ASMR\""), "two contestants are ASMR"),
         (SMALL.replace("seeds = [0, 1]", "seeds = []"), "no seed"),
         (SMALL.replace("steps = [2, 3]", ""), "neither steps nor seconds"),
-        (SMALL.replace("rate_factors = [1, 3]", "rate_factors = [1, -3]"), "numbers above 0"),
+        (SMALL.replace("rate_factors = [1.0]", "rate_factors = [1.0, -3]"), "numbers above 0"),
         (SMALL.replace("steps = [2, 3]", "seconds = [0]"), "seconds"),
         (SMALL.replace("x = \"mac_exec\"", "x = \"mac\""), "no column mac"),
         (SMALL.replace("width = 8, layers = 3", "widht = 8"), "widht"),
@@ -144,12 +145,16 @@ fn mistakes_are_told() {
         (SMALL.replace("seeds = [0, 1]", "seeds = [1, 1]"), "two seeds are 1"),
         (SMALL.replace("steps = [2, 3]", "steps = [2, 0]"), "above 0"),
         (SMALL.replace("levels = 3, width = 8", "by_time = true"), "by_time"),
+        (
+            SMALL.replace("levels = 3, width = 8 }", "levels = 3, width = 8 }\nmeasured_samples = 9"),
+            "measured on all samples",
+        ),
     ];
     for (i, (text, says)) in cases.iter().enumerate() {
         let error = Experiment::parse(text).expect_err(&format!("case {i}"));
         assert!(error.contains(says), "case {i}: {error}");
     }
-    assert_eq!(cases.len(), 18);
+    assert_eq!(cases.len(), 19);
 }
 
 #[test]
@@ -157,12 +162,14 @@ fn a_run_goes_on_where_it_ended() {
     let folder = folder_with_picture();
     let (done, n_begun) = run_in(folder.path(), SMALL);
     let done = done.unwrap();
-    // ASMR: 2 lengths × 2 rates × 2 seeds; SIREN: 2 × 1 × 2; Plenoxels: 1 × 2 × 2.
-    assert_eq!((done.n_fits, n_begun, done.records.iter().count()), (16, 16, 16));
+    // ASMR: 2 lengths × 2 seeds; SIREN likewise; Plenoxels: 2 rates × 2 seeds, and the next rate below them, since the lower of
+    // them is the better one.
+    assert_eq!((done.n_fits, n_begun, done.records.iter().count()), (14, 14, 14));
     assert_eq!(Records::read(&place(folder.path()).results), Ok(done.records.clone()));
 
     let (again, n_begun) = run_in(folder.path(), SMALL);
     assert_eq!((again.as_ref().unwrap().n_fits, n_begun), (0, 0));
+    assert_eq!(again.as_ref().unwrap().n_before, 14);
     assert_eq!(again.unwrap().records, done.records);
 
     // Other settings are fitted anew, and what is asked for no more goes.
@@ -171,7 +178,7 @@ fn a_run_goes_on_where_it_ended() {
         .replace("seeds = [0, 1]", "seeds = [1]");
     let (third, _) = run_in(folder.path(), &wider);
     let third = third.unwrap();
-    assert_eq!((third.n_fits, third.records.iter().count()), (2, 8));
+    assert_eq!((third.n_fits, third.records.iter().count()), (2, 7));
     let old = place(folder.path()).results.with_extension("tsv.old");
     assert_eq!(Records::read(&old).unwrap(), done.records);
 
@@ -183,7 +190,8 @@ fn a_run_goes_on_where_it_ended() {
         "{problems:?}"
     );
     let best = Summary::of(&done.records, "Plenoxels", "2 steps").unwrap();
-    assert_eq!(best.texts("rate_factor"), ["1"]);
+    assert_eq!((best.texts("rate_factor"), best.at_edge.len()), (vec!["1"], 0));
+    assert!(done.records.iter().any(|row| row.text("rate_factor") == "0.3"));
 
     let asmr = Summary::of(&done.records, "ASMR", "3 steps").unwrap();
     assert_eq!(asmr.mean("steps"), Some(3.0));
@@ -196,17 +204,26 @@ fn a_run_goes_on_where_it_ended() {
         experiment: Experiment::parse(SMALL).unwrap(),
         records: done.records,
         missing: vec!["a & b".to_owned()],
+        is_quick: false,
     };
     let plot = section.plot(&section.experiment.plots[0]).unwrap();
     let points: Vec<(&str, usize)> =
         plot.curves.iter().map(|curve| (curve.name.as_str(), curve.points.len())).collect();
     assert_eq!(points, [("ASMR", 2), ("SIREN", 2), ("Plenoxels", 1)]);
     let html = page(&[section.part()], &claims(&[], false), false);
-    for there in ["Small &lt;fits&gt;", "a &amp; b", "<svg ", "diverged", "<td>105</td>", "not measured"] {
+    for there in [
+        "Small &lt;fits&gt;",
+        "a &amp; b",
+        "<svg ",
+        "diverged",
+        "<td>105</td>",
+        "not measured",
+        "class=\"best\"",
+    ] {
         assert!(html.contains(there), "{there}");
     }
-    // One row for each contestant and length: 2 + 2 + 1.
-    assert_eq!(html.matches("<td>3 steps</td>").count() + html.matches("<td>2 steps</td>").count(), 5);
+    // One row for each contestant and length: 2 + 2 + 1; and one for each seed of these among the settings.
+    assert_eq!(html.matches("<td>3 steps</td>").count() + html.matches("<td>2 steps</td>").count(), 5 + 10);
 }
 
 #[test]
@@ -222,13 +239,64 @@ fn what_is_missing_is_told() {
     let more = SMALL.replace("\"image/small.png\"", "\"image/small.png\", \"image/none.png\"");
     let (done, _) = run_in(folder.path(), &more);
     let done = done.unwrap();
-    assert_eq!((done.missing.len(), done.n_fits), (1, 16));
+    assert_eq!((done.missing.len(), done.n_fits), (1, 14));
     // Settings that do not suit a grid are told in their rows.
     let wrong = SMALL.replace("vertices = [4, 6]", "vertices = [4, 6, 8]");
     let (done, _) = run_in(folder.path(), &wrong);
     let records = done.unwrap().records;
     let told = records.iter().filter(|row| row.text("problem").contains("vertices"));
-    assert_eq!(told.count(), 4);
+    // Two rates and three below them, for two seeds.
+    assert_eq!(told.count(), 10);
+}
+
+/// Settings that are left to the grid of a signal, and measures of a part of it.
+#[test]
+fn settings_follow_from_the_signal() {
+    let folder = folder_with_picture();
+    let text = r#"
+title = "Grids"
+about = "Of a small picture."
+files = ["image/small.png"]
+steps = [4]
+
+[quick]
+
+[[contestant]]
+name = "sparse"
+method.plenoxels = { share = 0.5, stages = 2, threshold = 0.01 }
+
+[[contestant]]
+name = "whole"
+method.plenoxels = { share = 0.5 }
+
+[[contestant]]
+name = "neither"
+method.plenoxels = { share = 0.5, vertices = [8, 12] }
+
+[[contestant]]
+name = "LoE"
+method.loe = { tiles = [], width = 4 }
+
+[[contestant]]
+name = "SIREN"
+method.siren = { width = 8, layers = 3 }
+measured_samples = 24
+"#;
+    let (done, _) = run_in(folder.path(), text);
+    let records = done.unwrap().records;
+    let row = |name: &str| records.iter().find(|row| row.text("contestant") == name).unwrap();
+    let number = |name: &str, column: &str| row(name).number(column).unwrap();
+    assert_eq!(number("whole", "n_params"), 96.0);
+    // 8 × 12 vertices and no fewer: 5 × 7 of which are 9 × 13 with halved cells, and nothing in the picture is empty.
+    assert!(number("sparse", "n_params") > 96.0 && number("sparse", "n_params") <= 117.0);
+    assert_eq!((number("sparse", "steps"), number("sparse", "layers")), (4.0, 0.0));
+    assert!(row("sparse").text("settings").contains("[9,13]"), "{}", row("sparse").text("settings"));
+    assert!(row("neither").text("problem").contains("one of them"), "{}", row("neither").text("problem"));
+    assert!(row("LoE").text("settings").contains("[[2,2],[2,2],[4,6]]"), "{}", row("LoE").text("settings"));
+    assert_eq!((number("LoE", "layers"), number("LoE", "measured_samples")), (4.0, 384.0));
+    // Every fourth sample of 16 × 24.
+    assert_eq!((number("SIREN", "layers"), number("SIREN", "measured_samples")), (3.0, 24.0));
+    assert!(number("SIREN", "psnr_db").is_finite() && row("SIREN").number("ssim").is_none());
 }
 
 #[test]
@@ -257,14 +325,133 @@ fn signals_go_on_as_in_mirrors() {
 #[test]
 fn the_largest_saving_is_the_published_one() {
     let all = claims(&[], true);
-    assert_eq!(all.len(), 6);
+    assert_eq!(all.len(), 9);
     assert!(all[0].figure.starts_with("508.2 times"), "{}", all[0].figure);
     assert_ne!(all[0].verdict, Verdict::Unmeasured);
-    assert!(
-        all[1..]
-            .iter()
-            .all(|claim| claim.verdict == Verdict::Unmeasured && claim.command.ends_with("--quick"))
-    );
+    assert!(all.iter().all(|claim| claim.command.ends_with("--quick")));
+    assert!(all[1..].iter().all(|claim| claim.verdict == Verdict::Unmeasured));
+}
+
+/// A comparison on two pictures and two seeds; a quick run on one.
+const PAIR: &str = r#"
+title = "Pair"
+about = "Of small pictures."
+files = ["image/p.png", "image/q.png"]
+seeds = [0, 1]
+steps = [9]
+
+[quick]
+signals = ["p"]
+
+[[contestant]]
+name = "ASMR"
+method.asmr = { levels = 3, width = 8 }
+
+[[contestant]]
+name = "SIREN"
+method.siren = { width = 8, layers = 3 }
+"#;
+
+/// Rows of that, by picture, contestant, seed and PSNR.
+fn pair(rows: &[(&str, &str, &str, &str)]) -> Records {
+    let mut text = format!("{}\n", COLUMNS.join("\t"));
+    for &(signal, contestant, seed, db) in rows {
+        let cells = COLUMNS.map(|column| match column {
+            "signal" => signal,
+            "contestant" => contestant,
+            "length" => "9 steps",
+            "rate_factor" => "1",
+            "seed" => seed,
+            "psnr_db" => db,
+            "mac_exec" | "decode_msamples_s_1" => "2",
+            "commit" => "abc",
+            _ => "null",
+        });
+        text += &(cells.join("\t") + "\n");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pair.tsv");
+    std::fs::write(&path, text).unwrap();
+    Records::read(&path).unwrap()
+}
+
+#[test]
+fn verdicts_need_all_fits_and_say_what_failed() {
+    let whole = Experiment::parse(PAIR).unwrap();
+    let quick = whole.quick();
+    let judged = |experiment: &Experiment, rows: &[(&str, &str, &str, &str)]| {
+        let section = Section {
+            name: "against-siren".to_owned(),
+            experiment: experiment.clone(),
+            records: pair(rows),
+            missing: Vec::new(),
+            is_quick: false,
+        };
+        let all = claims(&[section], false);
+        let claim = all.into_iter().find(|claim| claim.claim.starts_with("better quality")).unwrap();
+        assert_eq!(claim.commit, "abc");
+        (claim.verdict, claim.figure)
+    };
+    let p = [
+        ("p", "ASMR", "0", "30.0"),
+        ("p", "ASMR", "1", "30.2"),
+        ("p", "SIREN", "0", "29.0"),
+        ("p", "SIREN", "1", "29.1"),
+    ];
+    let q = |asmr, siren| {
+        [
+            ("q", "ASMR", "0", asmr),
+            ("q", "ASMR", "1", asmr),
+            ("q", "SIREN", "0", siren),
+            ("q", "SIREN", "1", siren),
+        ]
+    };
+    let both = |q: &[(&'static str, &'static str, &'static str, &'static str)]| [&p[..], q].concat();
+
+    // Half of the fits is no verdict, but what a quick run asks for is.
+    let (verdict, figure) = judged(&whole, &p);
+    assert_eq!((verdict, figure.as_str()), (Verdict::Unmeasured, "2 of 4 fits of ASMR are there"));
+    assert_eq!(judged(&quick, &p).0, Verdict::HoldsOn(1, 2));
+    assert_eq!(judged(&quick, &p).0.to_string(), "holds, on 1 of 2");
+
+    let (verdict, figure) = judged(&whole, &both(&q("25.0", "20.0")));
+    assert_eq!(verdict, Verdict::Holds);
+    // 1.05 and 5 dB; seeds of ASMR on p differ by 0.2.
+    assert!(figure.contains("+3.03 dB") || figure.contains("+3.02 dB"), "{figure}");
+    assert!(figure.contains("up to 0.20 dB"), "{figure}");
+    // Equal is not better, and worse is worse.
+    assert_eq!(judged(&whole, &both(&q("20.0", "20.0"))).0, Verdict::Partly);
+    assert_eq!(judged(&whole, &both(&q("19.0", "20.0"))).0, Verdict::Partly);
+    let (verdict, figure) = judged(&whole, &both(&q("25.0", "null")));
+    assert_eq!(verdict, Verdict::Partly);
+    assert!(figure.contains("failed: SIREN on q, seed 0, SIREN on q, seed 1"), "{figure}");
+    let mut one_failed = both(&q("25.0", "20.0"));
+    one_failed[1].3 = "null";
+    let (verdict, figure) = judged(&whole, &one_failed);
+    assert_eq!(verdict, Verdict::Partly);
+    assert!(figure.ends_with("failed: ASMR on p, seed 1"), "{figure}");
+}
+
+#[test]
+fn the_best_of_several_stands_for_them() {
+    let text = PAIR
+        .replace("name = \"SIREN\"", "name = \"SIREN\"\nbest_of = \"rival\"")
+        .replace("name = \"ASMR\"", "name = \"ASMR\"\nbest_of = \"rival\"")
+        + "\n[[plot]]\ntitle = \"x\"\nx = \"mac_exec\"\ny = \"psnr_db\"\n";
+    let section = Section {
+        name: "pair".to_owned(),
+        experiment: Experiment::parse(&text).unwrap(),
+        records: pair(&[("p", "ASMR", "0", "30.0"), ("p", "SIREN", "0", "31.0")]),
+        missing: Vec::new(),
+        is_quick: true,
+    };
+    let plot = section.plot(&section.experiment.plots[0]).unwrap();
+    assert_eq!(plot.curves.len(), 1);
+    assert_eq!((plot.curves[0].name.as_str(), &plot.curves[0].points[..]), ("rival", &[(2.0, 31.0)][..]));
+    let part = section.part();
+    assert!(part.tables.contains("<td>SIREN (the best rival)</td>") && part.tables.contains("<td>ASMR</td>"));
+    assert!(part.tables.contains("<td class=\"best\">31.00</td>"), "{}", part.tables);
+    assert_eq!(part.note, "quick run; seeds 0; commit abc");
 }
 
 const META: &str = r#"

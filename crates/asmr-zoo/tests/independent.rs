@@ -35,7 +35,7 @@ fn cases() -> Vec<(Method, f64, Option<Schedule>, [f64; 2])> {
     let cosine = |last| Some(Schedule::Cosine { last });
     vec![
         (
-            Method::Siren(SirenSettings { width: 48, layers: 4, omega_0: 30.0 }),
+            Method::Siren(SirenSettings { width: 48, ..SirenSettings::default() }),
             5e-4,
             cosine(0.1),
             [33.245, 0.680],

@@ -20,16 +20,19 @@ usage: asmr-zoo run NAME... [OPTIONS]      run experiments: experiments/NAME.tom
        asmr-zoo list                       what experiments there are
 
   --quick          fewer signals, seeds and steps, as each experiment says
+  --fresh          nothing that was measured before counts: it goes to NAME.tsv.old, and all is fitted anew
   --only-page      no fits: the page of what was measured before
   --threads N      threads of the fits (2)
 
-Results go to results/VERSION/experiments/, of quick runs to its folder quick. What they have is not fitted again. Signals are looked
-for in the folder ASMR_DATA and among the examples.";
+Results go to results/VERSION/experiments/, of quick runs to its folder quick. What they have is not fitted again, on whatever machine
+and commit it was measured: --fresh does. Signals are looked for in the folder ASMR_DATA, in ../shared/data beside the project and
+among the examples.";
 
 #[derive(Default)]
 struct Options {
     words: Vec<String>,
     quick: bool,
+    fresh: bool,
     only_page: bool,
     n_threads: Option<usize>,
 }
@@ -76,6 +79,7 @@ fn options(arguments: &[String]) -> Outcome<Options> {
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--quick" => options.quick = true,
+            "--fresh" => options.fresh = true,
             "--only-page" => options.only_page = true,
             "--threads" => {
                 let value = arguments.next().map_or("", String::as_str);
@@ -86,6 +90,9 @@ fn options(arguments: &[String]) -> Outcome<Options> {
             option if option.starts_with('-') => return Err(format!("there is no option {option}")),
             word => options.words.push(word.to_owned()),
         }
+    }
+    if options.fresh && options.only_page {
+        return Err("--fresh fits anew, and --only-page does not: say one of them".to_owned());
     }
     match options.words.first().map(String::as_str) {
         Some("run") if options.words.len() > 1 => Ok(options),
@@ -120,45 +127,80 @@ fn act(options: &Options) -> Result<(), Problem> {
     let specs = paths.iter().map(|path| Ok((path, load(path)?))).collect::<Outcome<Vec<_>>>();
     let specs = specs.map_err(Problem::Usage)?;
     let pool = machine::pool(options.n_threads.unwrap_or_else(|| machine::n_cores().min(2)))?;
-    let (mut sections, mut parts, mut missing) = (Vec::new(), Vec::new(), Vec::new());
+    let named = if is_report { folder.join("report.toml") } else { paths[0].clone() };
+    let page_path = results_path(root, &named, options.quick).with_extension("html");
+    let (mut sections, mut parts, mut missing, mut n_short) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for (path, spec) in specs {
+        if options.fresh {
+            put_aside(&results_path(root, path, options.quick))?;
+        }
         match spec {
             Spec::Fits(experiment) => {
                 let section = pool.install(|| section(root, path, *experiment, options))?;
                 parts.push(section.part());
+                n_short += usize::from(!section.missing.is_empty());
                 missing.extend(section.missing.iter().cloned());
                 sections.push(section);
             }
             Spec::Meta(experiment) => {
                 let (part, problem) = pool.install(|| meta_part(root, path, *experiment, options));
                 parts.push(part);
+                n_short += usize::from(problem.is_some());
                 missing.extend(problem);
             }
         }
-    }
-    let named = if is_report { folder.join("report.toml") } else { paths[0].clone() };
-    let page_path = results_path(root, &named, options.quick).with_extension("html");
-    let results = page_path.parent().unwrap_or(root);
-    let claims = if is_report { claims::claims(&sections, options.quick) } else { Vec::new() };
-    if is_report {
-        claims::write(&claims, &results.join("claims.tsv"), root)?;
-    }
-    for (part, path) in parts.iter().zip(&paths) {
-        for (i, plot) in part.plots.iter().enumerate() {
+        // After each, so that what took long is seen before all is done, and whatever becomes of the rest.
+        if let Some(part) = parts.last() {
             let file = results_path(root, path, options.quick).with_extension("");
-            write_whole(&file.with_file_name(format!("{}-{}.svg", name(&file), i + 1)), &plot.svg())?;
+            for (i, plot) in part.plots.iter().enumerate() {
+                let file = file.with_file_name(format!("{}-{}.svg", name(&file), i + 1));
+                write_whole(&file, &plot.svg_with(&part.note))?;
+            }
         }
+        write_page(&page_path, &parts, is_report.then_some(&sections[..]), options)?;
     }
-    write_whole(&page_path, &page(&parts, &claims, options.quick))?;
     println!("wrote {}", page_path.display());
+    if missing.is_empty() {
+        return Ok(());
+    }
+    missing.sort();
+    missing.dedup();
     // A report says on its page what is missing; who names an experiment wants it.
-    if is_report || missing.is_empty() { Ok(()) } else { Err(Problem::Usage(missing.join("; "))) }
+    if !is_report {
+        return Err(Problem::Usage(missing.join("; ")));
+    }
+    let said = format!("LEFT OUT in {n_short} of {} experiments: {}", parts.len(), missing.join("; "));
+    if 2 * n_short >= parts.len() {
+        return Err(Problem::Failed(said));
+    }
+    eprintln!("{said}");
+    Ok(())
+}
+
+/// Moves results away from where they would be gone on with.
+fn put_aside(results: &Path) -> Outcome<()> {
+    match std::fs::rename(results, results.with_extension("tsv.old")) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(format!("cannot move {} away: {error}", results.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The page of what was measured so far and, of a report, claims.
+fn write_page(path: &Path, parts: &[Part], reported: Option<&[Section]>, options: &Options) -> Outcome<()> {
+    let claims = reported.map_or_else(Vec::new, |sections| claims::claims(sections, options.quick));
+    if reported.is_some() {
+        let command = format!("asmr-zoo report{}", if options.quick { " --quick" } else { "" });
+        claims::write(&claims, &path.with_file_name("claims.tsv"), &command)?;
+    }
+    write_whole(path, &page(parts, &claims, options.quick))
 }
 
 /// Folders that signals are looked for in.
 fn signal_folders(root: &Path) -> Vec<PathBuf> {
     let named = std::env::var_os("ASMR_DATA").map(PathBuf::from);
-    named.into_iter().chain([root.join("examples")]).collect()
+    named.into_iter().chain([root.join("../shared/data"), root.join("examples")]).collect()
 }
 
 fn command(name: &str, options: &Options) -> String {
@@ -177,7 +219,7 @@ fn section(root: &Path, path: &Path, experiment: Experiment, options: &Options) 
     if options.only_page {
         let mut records = Records::read(&place.results)?;
         keep_current(&experiment, &mut records);
-        return Ok(Section { name, experiment, records, missing: Vec::new() });
+        return Ok(Section { name, experiment, records, missing: Vec::new(), is_quick: options.quick });
     }
     println!("{}", experiment.title);
     let start = Instant::now();
@@ -187,7 +229,10 @@ fn section(root: &Path, path: &Path, experiment: Experiment, options: &Options) 
         Event::Missing(problem) => println!("  left out: {problem}"),
     })?;
     println!("  {} fits, {:.0} s", done.n_fits, start.elapsed().as_secs_f64());
-    Ok(Section { name, experiment, records: done.records, missing: done.missing })
+    if done.n_before > 0 {
+        println!("  {} were measured before, and stand (--fresh fits them anew)", done.n_before);
+    }
+    Ok(Section { name, experiment, records: done.records, missing: done.missing, is_quick: options.quick })
 }
 
 /// Meta-learning is measured as a whole, unless it was before.
@@ -199,8 +244,13 @@ fn meta_part(
 ) -> (Part, Option<String>) {
     let experiment = if options.quick { experiment.quick() } else { experiment };
     let (name, results) = (name(path), results_path(root, path, options.quick));
+    let part = |measured: Option<&Measured>, problem: Option<&str>| {
+        let part = meta_study::part(&name, &experiment, measured, problem);
+        let quick = if options.quick { "quick run; " } else { "" };
+        Part { note: format!("{quick}{}", part.note), ..part }
+    };
     if options.only_page {
-        return (meta_study::part(&name, &experiment, Measured::read(&results).as_ref(), None), None);
+        return (part(Measured::read(&results).as_ref(), None), None);
     }
     println!("{}", experiment.title);
     let start = Instant::now();
@@ -208,14 +258,13 @@ fn meta_part(
     let ran =
         experiment.run(&results, root, &signal_folders(root), &command, &mut |line| println!("  {line}"));
     println!("  {:.0} s", start.elapsed().as_secs_f64());
-    let (measured, problem) = match ran {
-        Ok(measured) => (Some(measured), None),
+    match ran {
+        Ok(measured) => (part(Some(&measured), None), None),
         Err(problem) => {
             println!("  left out: {problem}");
-            (None, Some(problem))
+            (part(None, Some(&problem)), Some(problem))
         }
-    };
-    (meta_study::part(&name, &experiment, measured.as_ref(), problem.as_deref()), problem)
+    }
 }
 
 fn files(folder: &Path) -> Outcome<Vec<PathBuf>> {
