@@ -27,10 +27,13 @@ pub(crate) fn make(
         let (wanted, slices) = (original(n_slices)?, start..start + n_slices);
         let residuals: Vec<i64> = match wanted.whole_numbers() {
             Some(wanted) => {
-                let given = decoder.whole_numbers(info, slices);
+                let given = decoder.try_whole_numbers(info, slices).map_err(without_memory)?;
                 wanted.iter().zip(&given).map(|(a, b)| a - b).collect()
             }
-            None => float_residuals(&wanted, &decoder.values(info, slices), info, max_error)?,
+            None => {
+                let given = decoder.try_values(info, slices).map_err(without_memory)?;
+                float_residuals(&wanted, &given, info, max_error)?
+            }
         };
         slabs.push(residual::encode(info, n_slices, &residuals, max_error.coded()));
     }
@@ -78,6 +81,12 @@ pub(crate) fn check_bound(max_error: MaxError, info: &SignalInfo) -> Result<(), 
     Ok(())
 }
 
+fn without_memory(error: CodingError) -> Failure {
+    Failure::usage(format!(
+        "a slab of corrections: {error}; give --chunk, or leave --max-error or --lossless out"
+    ))
+}
+
 /// What is whole of a chunk.
 pub(crate) struct WholePasses {
     pub(crate) read: Chunk,
@@ -111,7 +120,10 @@ fn check(header: &FileHeader, chunk: usize, read: &Chunk) -> Result<(), FileErro
     slabs.iter().enumerate().try_for_each(|(slab, code)| {
         let n_slices = step.min(info.extents[0] - slab * step);
         let decoded = residual::decode(&info, n_slices, code, max_error.coded());
-        decoded.map(|_| ()).map_err(|error| FileError::Inconsistent(format!("the corrections: {error}")))
+        decoded.map(|_| ()).map_err(|error| match error {
+            CodingError::Memory { n_bytes } => FileError::Memory { n_bytes },
+            CodingError::Invalid => FileError::Inconsistent(format!("the corrections: {error}")),
+        })
     })
 }
 
@@ -161,13 +173,13 @@ impl Corrections {
             let next = ((at / step + 1) * step).min(end);
             let corrections = &self.slab(at / step)?[at % step * slice..];
             if is_float {
-                let mut values = decoder.values(&info, at..next);
+                let mut values = decoder.try_values(&info, at..next)?;
                 for (x, &correction) in values.iter_mut().zip(corrections) {
                     *x = max_error.corrected(*x, correction, &info);
                 }
                 cut_slices(&values, &info, region, &mut floats);
             } else {
-                let mut values = decoder.whole_numbers(&info, at..next);
+                let mut values = decoder.try_whole_numbers(&info, at..next)?;
                 for (x, correction) in values.iter_mut().zip(corrections) {
                     *x += correction;
                 }
