@@ -25,15 +25,12 @@ pub(crate) fn make(
     for start in (0..info.extents[0]).step_by(step) {
         let n_slices = step.min(info.extents[0] - start);
         let (wanted, slices) = (original(n_slices)?, start..start + n_slices);
-        let residuals: Vec<i64> = match wanted.whole_numbers() {
-            Some(wanted) => {
-                let given = decoder.try_whole_numbers(info, slices).map_err(without_memory)?;
-                wanted.iter().zip(&given).map(|(a, b)| a - b).collect()
-            }
-            None => {
-                let given = decoder.try_values(info, slices).map_err(without_memory)?;
-                float_residuals(&wanted, &given, info, max_error)?
-            }
+        let residuals: Vec<i64> = if let Some(wanted) = wanted.whole_numbers() {
+            let given = decoder.try_whole_numbers(info, slices).map_err(without_memory)?;
+            wanted.iter().zip(&given).map(|(a, b)| a - b).collect()
+        } else {
+            let given = decoder.try_values(info, slices).map_err(without_memory)?;
+            float_residuals(&wanted, &given, info, max_error)?
         };
         slabs.push(residual::encode(info, n_slices, &residuals, max_error.coded()));
     }

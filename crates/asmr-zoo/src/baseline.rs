@@ -152,8 +152,8 @@ impl Method {
     /// Names that [`Method::usual`] knows.
     pub const NAMES: [&str; 7] = ["siren", "ffn", "kilonerf", "loe", "ngp", "wire", "plenoxels"];
 
-    /// A method by its name, with the settings it is usually compared with on pictures: each module's default, LoE with tiles
-    /// that reach the extents, and Plenoxels with a vertex for every third sample of an axis. None for other names.
+    /// A method by its name, with the settings it is usually compared with on pictures: each module's default, `LoE` with
+    /// tiles that reach the extents, and Plenoxels with a vertex for every third sample of an axis. None for other names.
     #[must_use]
     pub fn usual(name: &str, shape: &Shape) -> Option<Self> {
         Some(match name {

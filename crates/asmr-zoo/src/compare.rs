@@ -381,7 +381,8 @@ pub(crate) fn measure(
 /// Of every so manyeth sample along each axis there are no more than `most`.
 fn stride(extents: &[usize], most: Option<usize>) -> usize {
     let n = |stride: usize| extents.iter().map(|extent| extent.div_ceil(stride)).product::<usize>();
-    (1..).find(|&stride| most.is_none_or(|most| n(stride) <= most.max(1))).unwrap_or(1)
+    let longest = extents.iter().copied().max().unwrap_or(1);
+    (1..=longest).find(|&stride| most.is_none_or(|most| n(stride) <= most)).unwrap_or(longest)
 }
 
 /// Every `stride`-th sample along each axis, from the middle of the first stretch on, and their numbers.

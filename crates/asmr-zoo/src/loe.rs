@@ -57,7 +57,7 @@ pub fn usual_tiles(extents: &[usize]) -> Vec<Vec<usize>> {
     let coarse: Vec<usize> = extents
         .iter()
         .map(|&extent| {
-            let root = (1..).find(|n: &usize| n.pow(3) > extent).unwrap_or(1) - 1;
+            let root = (1..=extent).take_while(|n| n.pow(3) <= extent).count();
             if extent <= 2048 { root.min(8) } else { root }
         })
         .collect();

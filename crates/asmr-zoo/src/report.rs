@@ -76,6 +76,9 @@ const MEANS: [(&str, &str, usize); 17] = [
 /// Of these the highest after each length is marked.
 const MARKED: [&str; 3] = ["psnr_db", "decode_msamples_s_1", "decode_msamples_s_2"];
 
+/// A figure of a contestant's fits.
+type Figure = fn(&Summary<'_>) -> Option<f64>;
+
 /// An experiment's part of the page.
 pub struct Part {
     /// Its name: that of its files.
@@ -153,7 +156,7 @@ impl Section {
             tables += "<p>Nothing was measured.</p>\n";
         } else {
             tables += &self.protocol();
-            tables += &self.means(&all);
+            tables += &Self::means(&all);
             if all.iter().any(|shown| shown.summary.signals().len() > 1) {
                 tables += &self.by_signal(&all);
             }
@@ -221,12 +224,12 @@ impl Section {
         )
     }
 
-    fn means(&self, all: &[Shown<'_>]) -> String {
+    fn means(all: &[Shown<'_>]) -> String {
         let columns: Vec<&(&str, &str, usize)> = MEANS
             .iter()
             .filter(|(_, column, _)| all.iter().any(|shown| shown.summary.mean(column).is_some()))
             .collect();
-        let spreads: [(&str, fn(&Summary<'_>) -> Option<f64>); 2] = [
+        let spreads: [(&str, Figure); 2] = [
             ("spread over seeds, dB", |summary| summary.spread("psnr_db")),
             ("deviation over signals, dB", |summary| summary.deviation("psnr_db")),
         ];

@@ -188,7 +188,9 @@ impl Field for Siren {
         _deferred: &mut [f32],
     ) {
         if self.settings.centred {
-            outputs.iter_mut().for_each(|d| *d *= 0.5);
+            for d in &mut *outputs {
+                *d *= 0.5;
+            }
         }
         model.0.backward(&scratch.inputs, &mut scratch.mlp, outputs, gradient, false);
     }

@@ -32,7 +32,7 @@ fn definition(shape: &Shape, settings: SirenSettings, params: &[f64], at: &[usiz
         n_sines += 1;
         (omega_0[usize::from(n_sines > settings.width)] * z).sin()
     });
-    values.into_iter().map(|y| if settings.centred { (y + 1.0) / 2.0 } else { y }).collect()
+    values.into_iter().map(|y| if settings.centred { f64::midpoint(y, 1.0) } else { y }).collect()
 }
 
 fn each(mut test: impl FnMut(&Case<'_, Siren>) -> usize) -> usize {
