@@ -26,6 +26,8 @@ const BITS_PER_WEIGHT: f64 = 6.6;
 const LEAST_BITS_PER_WEIGHT: f64 = 1.0;
 /// Bits that a tensor's steps take in any case (docs/FORMAT.md): 8 of a vector's one step, one more of a matrix.
 const BITS_PER_TENSOR: u64 = 9;
+/// Bytes of the word that a code ends with.
+const LAST_WORD_BYTES: u64 = 4;
 /// Values of a corrected signal for each weight: predicting corrections from their neighbours leaves a network little to gain.
 const VALUES_PER_CORRECTED_WEIGHT: u64 = 1024;
 /// A file's bytes without its weights and the record of its fit, about.
@@ -87,7 +89,7 @@ pub(crate) fn corrected_params(info: &SignalInfo) -> u64 {
 pub(crate) fn check_room(header: &FileHeader, size: u64, path: &Path) -> Result<(), Failure> {
     let before = header.n_bytes().map_err(|error| files::unmakeable(path, &error))?;
     let n_params = Cost::of(&header.network).n_params as f64;
-    let steps = (header.network.tensors().len() as u64 * BITS_PER_TENSOR).div_ceil(8);
+    let steps = (header.network.tensors().len() as u64 * BITS_PER_TENSOR).div_ceil(8) + LAST_WORD_BYTES;
     let weights = ((n_params * LEAST_BITS_PER_WEIGHT / 8.0).ceil() as u64 + steps) * header.n_chunks() as u64;
     let least = before + weights;
     if size >= least {

@@ -106,7 +106,8 @@ fn format_of(head: &[u8], length: u64, path: &Path) -> Option<MeshFormat> {
     let is_whole = head.len() as u64 == length;
     // The last line may be cut.
     let text = if is_whole { head } else { &head[..head.iter().rposition(|&b| b == b'\n').unwrap_or(0)] };
-    let text = std::str::from_utf8(text).ok()?;
+    // Lines of an OBJ may go on in the next.
+    let text = std::str::from_utf8(text).ok()?.replace("\\\r\n", " ").replace("\\\n", " ");
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let mut word = lines.next()?.split_ascii_whitespace().next()?;
     if word.eq_ignore_ascii_case("solid") {
