@@ -154,6 +154,7 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
         fit: record(&config, size, &output, n_chunks == 1 || chunk_time.is_none() || args.steps.is_some())?,
     };
     header.validate().map_err(|error| files::unmakeable(&output, &error))?;
+    files::limits(common).check(&header).map_err(|error| files::unmakeable(&output, &error))?;
     check_storable(&header, &output, common)?;
     if let Some(size) = size {
         target::check_room(&header, size, &output)?;

@@ -403,4 +403,8 @@ fn bounds_that_cannot_be_kept_are_refused() {
     folder.asmr("encode p.png --lossless --steps 5 --quiet").expect(0);
     folder.asmr("decode p.asmr --precision int16 -o x.png").refuses(2, &["--precision"]);
     folder.asmr("export p.asmr -o x.safetensors").refuses(2, &["corrects"]);
+    // A slice that no reader takes unasked: known before the fit.
+    std::fs::File::create(folder.path("wide.raw")).unwrap().set_len((1 << 26) + 64).unwrap();
+    let wide = "encode wide.raw --shape 1,67108928 --dtype u8 --lossless --steps 1 --width 1";
+    folder.asmr(wide).refuses(2, &["slab", "67108864", "--limits"]);
 }
