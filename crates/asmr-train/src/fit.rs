@@ -385,7 +385,7 @@ impl<'s> Fit<'s> {
             2..MANY_BATCHES => (DIVERGED_DB, BATCHES_DIVERGED.1),
             _ => BATCHES_DIVERGED,
         };
-        state.bad_steps = if psnr_db < ceiling - fall_db { state.bad_steps + 1 } else { 0 };
+        state.bad_steps = if psnr_db < ceiling - fall_db { state.bad_steps.saturating_add(1) } else { 0 };
         let lost = mse.is_nan() || mse.is_infinite() || psnr_db < ceiling - LOST_DB;
         if lost || state.bad_steps >= patience {
             let reason = if loss.mse.is_finite() {

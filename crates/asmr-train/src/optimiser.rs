@@ -68,7 +68,7 @@ impl Optimiser {
     /// # Panics
     /// When the slices have not the network's number of weights.
     pub fn step(&mut self, config: &FitConfig, rate: f64, gradient: &[f32], params: &mut [f32]) {
-        self.steps += 1;
+        self.steps = self.steps.saturating_add(1);
         let (isa, steps) = (self.isa, self.steps);
         let mut rest = params;
         let mut work = Vec::with_capacity(self.tensors.len());
