@@ -125,6 +125,14 @@ fn files(seeds: &Seeds) {
         let last = header.n_chunks() - 1;
         seeds.put("decoder", &format!("{name}-whole"), &[&request(0, 0, factor, false)[..], &parts].concat());
         seeds.put("decoder", &format!("{name}-part"), &[&request(last, 1, 1, true)[..], &parts].concat());
+        if header.encoding == Encoding::Coded {
+            // Its codes as bytes that weights are drawn from.
+            seeds.put(
+                "decoder",
+                &format!("{name}-drawn"),
+                &[&request(0, 128, 1, false)[..], &parts].concat(),
+            );
+        }
     };
     let mut fit = FitRecord::new();
     fit.insert("steps", 10);

@@ -14,6 +14,8 @@ use asmr::residual;
 use asmr::signal::{MAX_AXES, Samples, SignalInfo};
 use asmr::walk::Region;
 
+use crate::made::made;
+
 /// Bytes before the header.
 const PREFIX: usize = 24;
 /// Bytes of an entry of the index.
@@ -21,11 +23,11 @@ const ENTRY: usize = 24;
 /// The most values that are decoded of a file.
 const MAX_DECODED: usize = 1 << 12;
 /// The most values of a chunk whose corrections are decoded: two slabs.
-const MAX_CORRECTED: u64 = 2 * residual::SLAB_VALUES as u64;
+pub(crate) const MAX_CORRECTED: u64 = 2 * residual::SLAB_VALUES as u64;
 /// Bytes before the file itself in an input of `decoder`.
 const REQUEST: usize = 20;
 
-const LIMITS: Limits =
+pub(crate) const LIMITS: Limits =
     Limits { max_header_bytes: 1 << 13, max_params: 1 << 14, max_values: 1 << 40, max_table_values: 1 << 17 };
 
 /// A file as it is, and with its checksums made right, without which hardly any change is looked at.
@@ -40,10 +42,21 @@ pub(crate) fn header(bytes: &[u8]) -> bool {
     check(&assembled(bytes))
 }
 
-/// A request (chunk, thumbnail, precision, and four ranges), then a file put together as [`assembled`] does.
+/// A request (chunk, thumbnail, precision, and four ranges), then a file put together as [`assembled`] does, with weights as codes;
+/// or with those that are coded drawn from the bytes ([`made`]), if the precision's highest bit is set.
 pub(crate) fn decoder(bytes: &[u8]) -> bool {
     let Some((request, rest)) = bytes.split_at_checked(REQUEST) else { return false };
-    let file = assembled(rest);
+    let mut file = assembled(rest);
+    if request[1] >= 128 {
+        let drawn = rest.iter().position(|&byte| byte == 0).map_or(&[][..], |end| &rest[end + 1..]);
+        let Some((made, chunks)) = made(&file, drawn) else { return false };
+        file = made;
+        assert!(check(&file), "what was made is whole");
+        let mut reader = AsmrReader::open(Cursor::new(&file[..]), &LIMITS).expect("our own file");
+        for (i, chunk) in chunks.iter().enumerate() {
+            assert!(reader.chunk(i).expect("our own chunk") == *chunk, "other weights than were written");
+        }
+    }
     let Ok(mut reader) = AsmrReader::open(Cursor::new(&file[..]), &LIMITS) else { return false };
     let header = reader.header().clone();
     let chunk = usize::from(request[0]) % header.n_chunks();

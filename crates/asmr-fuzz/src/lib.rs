@@ -8,6 +8,7 @@
 mod checkpoint;
 mod file;
 mod folder;
+mod made;
 mod media;
 mod mesh;
 mod volume;

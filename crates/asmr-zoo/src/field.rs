@@ -4,7 +4,7 @@
 //! batches of that, [`decode`] whole signals; both on all threads of the current pool, with the same bits on any number
 //! of them. A comparison holds fields of several kinds as `Box<dyn Baseline>` ([`crate::baseline`]).
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use asmr::signal::{SignalInfo, Source};
 use asmr_kernels::IsaLevel;
@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::fit::Recipe;
+use crate::fit::{FitOptions, Recipe, StepEvent};
 
 /// Samples evaluated together, unless a field says otherwise.
 pub const TILE: usize = 256;
@@ -214,6 +214,20 @@ pub trait Field: Send + Sync {
 
     /// Initial weights: the same seed, the same weights, on every machine.
     fn init(&self, seed: u64) -> Vec<f32>;
+
+    /// Weights that a fit begins with: [`Field::init`], or what is made of the signal before; `on_step` is told of that, and
+    /// may end it early.
+    ///
+    /// # Errors
+    /// [`FieldError`], as a fit.
+    fn start(
+        &self,
+        _source: &dyn Source,
+        options: &FitOptions,
+        _on_step: &mut dyn FnMut(&StepEvent) -> ControlFlow<()>,
+    ) -> Result<Vec<f32>, FieldError> {
+        Ok(self.init(options.seed))
+    }
 
     /// What evaluation costs.
     fn cost(&self) -> FieldCost;

@@ -157,8 +157,8 @@ pub struct Fitted {
     pub last_mse: f64,
 }
 
-/// Fits a field to a signal from its initial weights. With [`Stop::Steps`], the same bits on any number of threads.
-/// `on_step` may end the fit early.
+/// Fits a field to a signal from [`Field::start`], whose time is part of the fit's. With [`Stop::Steps`], the same bits on any
+/// number of threads. `on_step` may end the fit early.
 ///
 /// # Errors
 /// [`FieldError`] when shapes differ, a setting is no good, or the fit diverges.
@@ -168,7 +168,15 @@ pub fn fit<F: Field>(
     options: &FitOptions,
     on_step: &mut dyn FnMut(&StepEvent) -> ControlFlow<()>,
 ) -> Result<Fitted, FieldError> {
-    fit_from(field, source, field.init(options.seed), options, on_step)
+    let begin = Instant::now();
+    let params = field.start(source, options, on_step)?;
+    let before = begin.elapsed();
+    let stop = match options.stop {
+        Stop::Time(limit) => Stop::Time(limit.saturating_sub(before)),
+        stop @ Stop::Steps(_) => stop,
+    };
+    let fitted = fit_from(field, source, params, &FitOptions { stop, ..*options }, on_step)?;
+    Ok(Fitted { elapsed_s: fitted.elapsed_s + before.as_secs_f64(), ..fitted })
 }
 
 /// As [`fit`], from given weights.

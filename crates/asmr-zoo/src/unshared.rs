@@ -6,11 +6,15 @@
 //! φ_i = ω (W_i z_{i-1} + b_i) + ω² M_{i+1} x̂_{i+1},   z_i = sin φ_i,   y = W z_{L-2} + b
 //! ```
 //!
-//! Linear modulators, as published. Weights: in the order of the network's tensors. With [`UnsharedSettings::frozen`] only the
-//! modulators are fitted, and the rest stays as it was initialised: what they can do on random features.
+//! Linear modulators, as published. Weights: in the order of the network's tensors. By [`UnsharedSettings::backbone`] only the
+//! modulators are fitted, and the layers stay as they were drawn (what modulators can do on random features) or as a SIREN's,
+//! fitted to the same signal beforehand.
+
+use std::ops::ControlFlow;
 
 use asmr::network::{Layout, Modulator, Network, NetworkConfig};
 use asmr::partition::{Partition, parse_bases};
+use asmr::signal::Source;
 use asmr_kernels::IsaLevel;
 use asmr_kernels::dense::{Packed, Start, TransposeScratch, matmul, matmul_transposed};
 use asmr_kernels::sharing::add_column_sums;
@@ -19,8 +23,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::axes::AxisTables;
 use crate::field::{Field, FieldCost, FieldError, MAX_AXES, MAX_PARAMS, Shape, refuse, within};
-use crate::fit::{Recipe, Schedule};
+use crate::fit::{self, FitOptions, Recipe, Schedule, StepEvent, Stop};
 use crate::mlp::{Activation, through};
+use crate::siren::{Siren, SirenSettings};
 
 /// Settings of an ASMR network whose activations are not shared.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,9 +38,23 @@ pub struct UnsharedSettings {
     /// Factor inside every sine.
     #[serde(default = "usual_omega_0")]
     pub omega_0: f32,
-    /// Whether only the modulators are fitted.
+    /// What becomes of the layers between the modulators.
     #[serde(default)]
-    pub frozen: bool,
+    pub backbone: Backbone,
+}
+
+/// All layers of a network but its modulators.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backbone {
+    /// They are fitted together with the modulators.
+    #[default]
+    Fitted,
+    /// They stay as they were drawn.
+    Drawn,
+    /// They stay those of a SIREN of as many layers, as wide, that was fitted to the signal beforehand: in its published way for
+    /// as many steps as the modulators get, on batches as large, or for half of a given time.
+    Pretrained,
 }
 
 fn usual_omega_0() -> f32 {
@@ -47,7 +66,7 @@ pub struct Unshared {
     shape: Shape,
     config: NetworkConfig,
     layout: Layout,
-    frozen: bool,
+    backbone: Backbone,
     /// Coordinates of each level's digits; after the first, times `omega_0`.
     levels: Vec<AxisTables>,
 }
@@ -116,7 +135,7 @@ impl Unshared {
         };
         let levels = (0..partition.n_levels()).map(level).collect();
         let layout = config.layout();
-        Ok(Self { frozen: settings.frozen, levels, layout, config, shape })
+        Ok(Self { backbone: settings.backbone, levels, layout, config, shape })
     }
 
     fn n_sines(&self) -> usize {
@@ -194,6 +213,47 @@ impl Field for Unshared {
     fn init(&self, seed: u64) -> Vec<f32> {
         let network = Network::init(self.config.clone(), seed, 1.0);
         network.expect("the configuration was validated").into_params()
+    }
+
+    /// Of a pretrained backbone the SIREN's weights, with modulators as they are drawn.
+    fn start(
+        &self,
+        source: &dyn Source,
+        options: &FitOptions,
+        on_step: &mut dyn FnMut(&StepEvent) -> ControlFlow<()>,
+    ) -> Result<Vec<f32>, FieldError> {
+        let mut params = self.init(options.seed);
+        if self.backbone != Backbone::Pretrained {
+            return Ok(params);
+        }
+        let omega_0 = self.config.omega_0;
+        let layers = self.n_sines() + 1;
+        let settings = SirenSettings {
+            width: self.config.width,
+            layers,
+            omega_0,
+            first_omega_0: omega_0,
+            ..SirenSettings::default()
+        };
+        let siren = Siren::new(self.shape.clone(), settings)?;
+        let stop = match options.stop {
+            Stop::Time(limit) => Stop::Time(limit / 2),
+            stop @ Stop::Steps(_) => stop,
+        };
+        let recipe = Recipe { batch: options.recipe.batch, ..siren.recipe() };
+        let options = FitOptions { recipe, stop, ..*options };
+        let fitted = fit::fit(&siren, source, &options, &mut |event| {
+            // The fit itself has not begun.
+            on_step(&StepEvent { progress: 0.0, step: 0, ..*event })
+        })?;
+        // Both have a layer's matrix, then its biases.
+        let mut left = &fitted.params[..];
+        for range in (0..layers).flat_map(|layer| <[_; 2]>::from(self.layer(layer))) {
+            let weights;
+            (weights, left) = left.split_at(range.len());
+            params[range].copy_from_slice(weights);
+        }
+        Ok(params)
     }
 
     fn cost(&self) -> FieldCost {
@@ -294,7 +354,7 @@ impl Field for Unshared {
                 );
             }
             let (weights, bias) = self.layer(layer);
-            if !self.frozen {
+            if self.backbone == Backbone::Fitted {
                 let (left, left_stride) = match layer.checked_sub(1) {
                     Some(before) => (&features[before][..], 2 * width),
                     None => (&inputs[0][..], axes),

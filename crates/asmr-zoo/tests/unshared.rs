@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::ops::ControlFlow;
+
 use asmr::inference::{Decoder, Request};
 use asmr::network::{Modulator, Network, NetworkConfig, Role};
 use asmr::partition::{Partition, parse_bases};
@@ -9,7 +11,9 @@ use asmr::reference::evaluate;
 use asmr_kernels::IsaLevel;
 use asmr_zoo::baseline::{Config, Method};
 use asmr_zoo::field::{Engine, Field, FieldError, Shape, decode};
-use asmr_zoo::unshared::{Unshared, UnsharedSettings};
+use asmr_zoo::fit::{FitOptions, StepEvent, Stop, fit};
+use asmr_zoo::siren::{Siren, SirenSettings};
+use asmr_zoo::unshared::{Backbone, Unshared, UnsharedSettings};
 use common::{Case, no_penalty, shape};
 
 /// Initial phases reach some 1,200 rad; half a unit in the last place of that is 6e-5, and the output layer's weights are small.
@@ -29,7 +33,7 @@ fn cases() -> Vec<(Shape, UnsharedSettings)> {
 }
 
 fn settings(bases: &str, width: usize) -> UnsharedSettings {
-    UnsharedSettings { bases: bases.to_owned(), width, omega_0: 30.0, frozen: false }
+    UnsharedSettings { bases: bases.to_owned(), width, omega_0: 30.0, backbone: Backbone::Fitted }
 }
 
 fn network(shape: &Shape, settings: &UnsharedSettings) -> NetworkConfig {
@@ -100,7 +104,9 @@ fn values_are_those_with_sharing() {
 #[test]
 fn frozen_layers_have_no_gradient() {
     let (shape, settings) = cases().remove(0);
-    let field = Unshared::new(shape.clone(), &UnsharedSettings { frozen: true, ..settings.clone() }).unwrap();
+    let field =
+        Unshared::new(shape.clone(), &UnsharedSettings { backbone: Backbone::Drawn, ..settings.clone() })
+            .unwrap();
     let all = Unshared::new(shape.clone(), &settings).unwrap();
     let signal = common::signal(&shape);
     let params = field.init(1);
@@ -123,6 +129,37 @@ fn frozen_layers_have_no_gradient() {
         }
     }
     assert_eq!(n_modulators, 2);
+}
+
+#[test]
+fn a_pretrained_backbone_is_a_siren() {
+    let (shape, settings) = cases().remove(0);
+    let settings = UnsharedSettings { backbone: Backbone::Pretrained, ..settings };
+    let field = Unshared::new(shape.clone(), &settings).unwrap();
+    let signal = common::signal(&shape);
+    let options = FitOptions::new(field.recipe(), Stop::Steps(7));
+    let mut n_told = 0;
+    let mut on_step = |_: &StepEvent| {
+        n_told += 1;
+        ControlFlow::Continue(())
+    };
+    let fitted = fit(&field, &signal, &options, &mut on_step).unwrap();
+    assert_eq!((fitted.steps, n_told), (7, 14));
+    let siren = SirenSettings { width: settings.width, layers: 3, ..SirenSettings::default() };
+    let siren = Siren::new(shape.clone(), siren).unwrap();
+    let before = fit(&siren, &signal, &options, &mut |_| ControlFlow::Continue(())).unwrap();
+    let (drawn, mut layers, mut n_modulators) = (field.init(0), Vec::new(), 0);
+    for tensor in network(&shape, &settings).tensors() {
+        let weights = &fitted.params[tensor.range()];
+        if matches!(tensor.role, Role::Modulator(_)) {
+            assert_ne!(weights, &drawn[tensor.range()], "{}", tensor.name);
+            n_modulators += 1;
+        } else {
+            layers.extend_from_slice(weights);
+        }
+    }
+    assert_eq!(n_modulators, 2);
+    assert_eq!(layers, before.params);
 }
 
 #[test]
