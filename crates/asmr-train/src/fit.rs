@@ -16,7 +16,7 @@ use thiserror::Error;
 use crate::checkpoint::{self, CheckpointError, Fingerprint, Header};
 use crate::config::{Algorithm, ConfigError, FitConfig};
 use crate::gradient::GradientEngine;
-use crate::measure::{channel_means, decoded_psnr_db, peak_gain_db};
+use crate::measure::{channel_means, decoded_mse, decoded_psnr_db, peak_gain_db};
 use crate::state::{SECTIONS, State};
 
 /// When to end a fit early.
@@ -161,6 +161,10 @@ const ROUNDING: (f64, u32) = (0.25, 1);
 const AVERAGING: (f64, u32) = (1.5, 5);
 /// ... by both where half of the error is past black and white.
 const CLAMPING: (f64, u32) = (5.0, 20);
+
+/// Values by which the best weights are found where time is up: decoding all of a large signal three times is no part of the time
+/// that was given.
+const TIMED_VALUES: u64 = 1 << 22;
 
 /// A fit that can be left and gone on with.
 ///
@@ -454,7 +458,8 @@ impl<'s> Fit<'s> {
         Ok(None)
     }
 
-    /// The best network so far, decoded to find it out; `ending` is what [`Self::run`] said.
+    /// The best network so far, decoded to find it out, of a fit whose time is up on a part of a large signal; `ending` is what
+    /// [`Self::run`] said.
     ///
     /// # Errors
     /// [`FitError`] when the signal cannot be read.
@@ -464,12 +469,14 @@ impl<'s> Fit<'s> {
         // Neither the last update nor the average has been measured yet, and the best of a batched fit only on batches:
         // whichever decodes best is kept, the most averaged where they are equal.
         if ending != Ending::TargetReached && (state.step > 0 || state.sampler.n_batches() > 1) {
-            let mut kept_db = decoded_psnr_db(&with(&self.network, best)?, self.signal)?;
+            let most_values = if ending == Ending::TimeUp { TIMED_VALUES } else { u64::MAX };
+            let mse = |weights: &[f32]| decoded_mse(&with(&self.network, weights)?, self.signal, most_values);
+            let mut kept_mse = mse(best)?;
             for candidate in [&state.params, &state.average] {
                 if candidate.iter().all(|w| w.is_finite()) {
-                    let psnr_db = decoded_psnr_db(&with(&self.network, candidate)?, self.signal)?;
-                    if psnr_db >= kept_db {
-                        kept_db = psnr_db;
+                    let mse = mse(candidate)?;
+                    if mse <= kept_mse {
+                        kept_mse = mse;
                         best = candidate;
                     }
                 }
