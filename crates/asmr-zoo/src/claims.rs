@@ -72,6 +72,8 @@ const UP_TO: f64 = 500.0;
 const NEARLY_CONSTANT: f64 = 1.25;
 /// In dB: what two fits may differ by and still be as good, where no second seed tells.
 const TIE: f64 = 0.1;
+/// In dB: what fits by different programs, with other draws of weights and batches, may differ by.
+const NEAR: f64 = 0.5;
 
 /// All claims, by what these experiments measured.
 #[must_use]
@@ -108,7 +110,7 @@ pub fn claims(sections: &[Section], quick: bool) -> Vec<Claim> {
 type Judgement = Outcome<(String, Verdict)>;
 type Judge = fn(&Fits<'_>) -> Judgement;
 
-const JUDGES: [(&str, &str, Judge); 8] = [
+const JUDGES: [(&str, &str, Judge); 9] = [
     ("cost hardly grows with depth: multiply-adds per sample of 512 × 512", "depth", macs_by_depth),
     ("cost hardly grows with depth: time per sample of 512 × 512", "depth", time_by_depth),
     ("cost hardly grows with depth: multiply-adds per sample of 4096 × 4096", "depth-large", macs_by_depth),
@@ -117,6 +119,7 @@ const JUDGES: [(&str, &str, Judge); 8] = [
     ("better quality than a SIREN of equal width, depth and steps", "against-siren", better_than_siren),
     ("fewer multiply-adds than that SIREN, and less time", "against-siren", cheaper_than_siren),
     ("explicit grids (Plenoxels, Instant-NGP) are the cheapest to evaluate", "kodak", explicit_is_cheapest),
+    ("not of the abstract: methods reach here what other programs reach with them", "anchors", as_elsewhere),
 ];
 
 /// A section's fits, all of which a judge that asks for them needs.
@@ -370,6 +373,25 @@ fn explicit_is_cheapest(fits: &Fits<'_>) -> Judgement {
         ),
         verdict,
     ))
+}
+
+fn as_elsewhere(fits: &Fits<'_>) -> Judgement {
+    let mut differences = Vec::new();
+    for contestant in &fits.section.experiment.contestants {
+        for there in &contestant.elsewhere {
+            let here = fits.summary(contestant)?.of_signal(&there.signal, "psnr_db");
+            let here = here.ok_or_else(|| format!("{} has no PSNR on {}", contestant.name, there.signal))?;
+            differences.push((contestant.name.as_str(), here - there.psnr_db));
+        }
+    }
+    let n_near = differences.iter().filter(|(_, difference)| difference.abs() <= NEAR).count();
+    let verdict = match n_near {
+        0 => Verdict::Fails,
+        all if all == differences.len() => Verdict::Holds,
+        _ => Verdict::Partly,
+    };
+    let listed: Vec<String> = differences.iter().map(|(name, db)| format!("{name} {db:+.2}")).collect();
+    Ok((format!("difference in dB: {}; up to {NEAR} counts as none", listed.join(", ")), verdict))
 }
 
 /// Writes the claims as a file of results.

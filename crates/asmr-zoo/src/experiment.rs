@@ -23,6 +23,7 @@
 //! batch = 16384
 //! best_of = "SIREN"                      # of all that say so the best is drawn, and marked in tables
 //! measured_samples = 1048576             # quality and speed from that many at most, evenly among all
+//! elsewhere = [{ signal = "camera", steps = 10000, psnr_db = 30.1, source = "a paper" }] # is shown beside
 //!
 //! [[contestant]]
 //! name = "Plenoxels, sparse"
@@ -163,6 +164,23 @@ pub struct ContestantSpec {
     pub rate_factors: Option<Vec<f64>>,
     /// Steps in place of the experiment's.
     pub steps: Option<Vec<u32>>,
+    /// What the same fits reach elsewhere.
+    #[serde(default)]
+    pub elsewhere: Vec<Elsewhere>,
+}
+
+/// A published figure, or one of another program of the same equations.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Elsewhere {
+    /// Name of the signal.
+    pub signal: String,
+    /// Length of the fit.
+    pub steps: u32,
+    /// What it reaches there.
+    pub psnr_db: f64,
+    /// Where that is from.
+    pub source: String,
 }
 
 /// A network of this project or a baseline.
@@ -355,6 +373,7 @@ impl Experiment {
         };
         let names: Vec<String> = self.all_signals().iter().map(SignalSpec::name).collect();
         distinct("signal", &names)?;
+        let names_of_signals = names.clone();
         distinct("contestant", &self.contestants.iter().map(|c| c.name.clone()).collect::<Vec<_>>())?;
         let names = names.iter().chain(self.contestants.iter().map(|contestant| &contestant.name));
         if let Some(name) =
@@ -391,6 +410,14 @@ impl Experiment {
             {
                 return Err(format!(
                     "{name} is by_time: its settings follow from seconds, and it takes no others and no steps"
+                ));
+            }
+            if let Some(unknown) =
+                contestant.elsewhere.iter().find(|there| !names_of_signals.contains(&there.signal))
+            {
+                return Err(format!(
+                    "{name} has a figure for {}, and there is no such signal",
+                    unknown.signal
                 ));
             }
             if matches!(contestant.method, MethodSpec::Asmr(_)) && contestant.measured_samples.is_some() {

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use crate::claims::Claim;
 use crate::experiment::{ContestantSpec, Experiment, PlotSpec, SignalSpec};
+use crate::fit::Stop;
 use crate::page::{STYLE, escaped};
 use crate::plot::{Axis, Curve, Plot};
 use crate::rate_search::{MAX_RATES, RATE_FACTORS, TRIAL_SHARE};
@@ -160,6 +161,7 @@ impl Section {
             if all.iter().any(|shown| shown.summary.signals().len() > 1) {
                 tables += &self.by_signal(&all);
             }
+            tables += &Self::elsewhere(&all);
             for remark in self.remarks(&all) {
                 let _ = writeln!(tables, "<p>{}</p>", escaped(&remark));
             }
@@ -273,6 +275,34 @@ impl Section {
                 is_highest(all, row, |shown| shown.summary.of_signal(signal, "psnr_db"))
             })
         })
+    }
+
+    /// What the same fits reach elsewhere; nothing where no such figure is known.
+    fn elsewhere(all: &[Shown<'_>]) -> String {
+        let heads = ["contestant", "signal", "length", "here, dB", "elsewhere, dB", "difference, dB", "from"];
+        let rows: Vec<Vec<String>> = all
+            .iter()
+            .flat_map(|shown| {
+                let known = shown.contestant.elsewhere.iter();
+                let known = known.filter(|there| length(Stop::Steps(there.steps)) == shown.length);
+                known.map(|there| {
+                    let here = shown.summary.of_signal(&there.signal, "psnr_db");
+                    vec![
+                        shown.contestant.name.clone(),
+                        there.signal.clone(),
+                        shown.length.clone(),
+                        figure(here, 2),
+                        figure(Some(there.psnr_db), 2),
+                        here.map_or_else(|| figure(None, 2), |here| format!("{:+.2}", here - there.psnr_db)),
+                        there.source.clone(),
+                    ]
+                })
+            })
+            .collect();
+        if rows.is_empty() {
+            return String::new();
+        }
+        table(&heads.map(str::to_owned), rows.into_iter())
     }
 
     /// What a reader of the tables is to know.

@@ -103,6 +103,7 @@ fn every_file_is_an_experiment() {
         names,
         [
             "against-siren",
+            "anchors",
             "audio",
             "bases",
             "depth",
@@ -146,6 +147,13 @@ fn mistakes_are_told() {
         (SMALL.replace("steps = [2, 3]", "steps = [2, 0]"), "above 0"),
         (SMALL.replace("levels = 3, width = 8", "by_time = true"), "by_time"),
         (
+            SMALL.replace(
+                "levels = 3, width = 8 }",
+                "levels = 3, width = 8 }\nelsewhere = [{ signal = \"big\", steps = 2, psnr_db = 9, source = \"a\" }]",
+            ),
+            "a figure for big",
+        ),
+        (
             SMALL.replace("levels = 3, width = 8 }", "levels = 3, width = 8 }\nmeasured_samples = 9"),
             "measured on all samples",
         ),
@@ -154,7 +162,7 @@ fn mistakes_are_told() {
         let error = Experiment::parse(text).expect_err(&format!("case {i}"));
         assert!(error.contains(says), "case {i}: {error}");
     }
-    assert_eq!(cases.len(), 19);
+    assert_eq!(cases.len(), 20);
 }
 
 #[test]
@@ -325,7 +333,7 @@ fn signals_go_on_as_in_mirrors() {
 #[test]
 fn the_largest_saving_is_the_published_one() {
     let all = claims(&[], true);
-    assert_eq!(all.len(), 9);
+    assert_eq!(all.len(), 10);
     assert!(all[0].figure.starts_with("508.2 times"), "{}", all[0].figure);
     assert_ne!(all[0].verdict, Verdict::Unmeasured);
     assert!(all.iter().all(|claim| claim.command.ends_with("--quick")));
@@ -373,6 +381,38 @@ fn pair(rows: &[(&str, &str, &str, &str)]) -> Records {
     let path = folder.path().join("pair.tsv");
     std::fs::write(&path, text).unwrap();
     Records::read(&path).unwrap()
+}
+
+#[test]
+fn fits_are_held_beside_those_elsewhere() {
+    let there = |db: f64| {
+        format!("elsewhere = [{{ signal = \"q\", steps = 9, psnr_db = {db:?}, source = \"a <paper>\" }}]\n")
+    };
+    let asmr = "levels = 3, width = 8 }\n";
+    let text = PAIR.replace(asmr, &format!("{asmr}{}", there(24.6))) + &there(30.0);
+    let text = text.replace("signals = [\"p\"]", "");
+    let rows = |siren| {
+        let of = |signal, contestant, db| [(signal, contestant, "0", db), (signal, contestant, "1", db)];
+        [of("p", "ASMR", "9.0"), of("q", "ASMR", "25.0"), of("p", "SIREN", "9.0"), of("q", "SIREN", siren)]
+            .concat()
+    };
+    let section = |siren| Section {
+        name: "anchors".to_owned(),
+        experiment: Experiment::parse(&text).unwrap(),
+        records: pair(&rows(siren)),
+        missing: Vec::new(),
+        is_quick: false,
+    };
+    for (siren, verdict, says) in [
+        ("29.5", Verdict::Holds, "ASMR +0.40, SIREN -0.50"),
+        ("29.4", Verdict::Partly, "ASMR +0.40, SIREN -0.60"),
+    ] {
+        let claim = claims(&[section(siren)], false).pop().unwrap();
+        assert_eq!(claim.verdict, verdict, "{}", claim.figure);
+        assert!(claim.figure.contains(says), "{}", claim.figure);
+    }
+    let html = section("29.4").part().tables;
+    assert!(html.contains("<td>29.40</td><td>30.00</td><td>-0.60</td><td>a &lt;paper&gt;</td>"), "{html}");
 }
 
 #[test]
