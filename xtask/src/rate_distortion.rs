@@ -269,7 +269,7 @@ pub(crate) const PAGE: Page = Page {
     path: "docs/RATE-DISTORTION.md",
     head: HEAD,
     sections: SECTIONS,
-    further: Some((MEANS_FILE, beside_coin)),
+    further: Some((MEANS_FILE, compared)),
 };
 
 const HEAD: &str = "\
@@ -321,6 +321,57 @@ const SECTIONS: &[Section] = &[
         ],
     },
 ];
+
+/// Our means beside those of other codecs.
+fn compared(root: &Path) -> Result<String, String> {
+    Ok(format!("{}{}", at_equal_bytes(root)?, beside_coin(root)?))
+}
+
+/// What classic codecs reach with as many bits as our files, between their settings.
+fn at_equal_bytes(root: &Path) -> Result<String, String> {
+    let mut points: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
+    for row in of_all_pictures(root)? {
+        points.entry(row[0].clone()).or_default().push((number(&row[3])?, number(&row[4])?));
+    }
+    let Some(ours) = points.remove(ASMR).filter(|_| !points.is_empty()) else { return Ok(String::new()) };
+    let mut out = format!(
+        "## At equal bytes\n\nPSNR in dB of means over the {N_PICTURES} pictures, of classic codecs between the two nearest settings, linearly in the logarithm \
+         of the rate;\n*wins* names those that are better than ours. A small network is a costly way to keep a photograph small: what it \
+         has to offer beside that\nis in the other documents.\n\n| bits/sample | {ASMR} |"
+    );
+    for codec in points.keys() {
+        let _ = write!(out, " {codec} |");
+    }
+    out.push_str(" wins |\n|---:|---:|");
+    out.push_str(&"---:|".repeat(points.len()));
+    out.push_str("---|\n");
+    for (rate, psnr_db) in ours {
+        let _ = write!(out, "| {rate:.3} | {psnr_db:.2} |");
+        let mut winners = Vec::new();
+        for (codec, curve) in &points {
+            match between(curve, rate) {
+                Some(theirs) => {
+                    let _ = write!(out, " {theirs:.2} |");
+                    if theirs > psnr_db {
+                        winners.push(codec.as_str());
+                    }
+                }
+                None => out.push_str(" – |"),
+            }
+        }
+        let winners = if winners.is_empty() { "none".to_owned() } else { winners.join(", ") };
+        let _ = writeln!(out, " {winners} |");
+    }
+    out.push('\n');
+    Ok(out)
+}
+
+/// A curve's quality at a rate between two of its points, which rise; `None` outside them.
+fn between(curve: &[(f64, f64)], rate: f64) -> Option<f64> {
+    let pair = curve.windows(2).find(|pair| pair[0].0 <= rate && rate <= pair[1].0)?;
+    let share = (rate / pair[0].0).ln() / (pair[1].0 / pair[0].0).ln();
+    Some(pair[0].1 + share * (pair[1].1 - pair[0].1))
+}
 
 /// COIN's published means beside ours, where ours are of all pictures that are here.
 fn beside_coin(root: &Path) -> Result<String, String> {
@@ -394,4 +445,16 @@ pub(crate) fn plot(root: &Path) -> Result<String, String> {
         curves,
     }
     .svg())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn curves_are_straight_in_the_logarithm_of_the_rate() {
+        let curve = [(0.1, 20.0), (0.4, 26.0), (0.8, 30.0)];
+        let near =
+            |rate, expected: f64| super::between(&curve, rate).is_some_and(|db| (db - expected).abs() < 1e-9);
+        assert!(near(0.2, 23.0) && near(0.1, 20.0) && near(0.8, 30.0));
+        assert_eq!((super::between(&curve, 0.09), super::between(&curve, 0.9)), (None, None));
+    }
 }
