@@ -353,7 +353,11 @@ fn fill_value(value: &Value, sample_type: SampleType, is_bool: bool) -> Option<V
         Some("Infinity") => f64::INFINITY,
         Some("-Infinity") => f64::NEG_INFINITY,
         Some(digits) => {
-            let bits = u64::from_str_radix(digits.strip_prefix("0x")?, 16).ok()?;
+            let digits = digits.strip_prefix("0x")?;
+            // All bits of a value: two digits a byte, and no sign.
+            let is_whole =
+                digits.len() == 2 * sample_type.n_bytes() && digits.bytes().all(|b| b.is_ascii_hexdigit());
+            let bits = u64::from_str_radix(digits, 16).ok().filter(|_| is_whole)?;
             return Some(bits.to_le_bytes()[..sample_type.n_bytes()].to_vec());
         }
     };

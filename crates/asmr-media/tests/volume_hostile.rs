@@ -298,7 +298,7 @@ fn copy_folder(from: &Path, to: &Path) {
 #[test]
 fn zarr_metadata_that_is_nonsense() {
     let folder = tempfile::tempdir().unwrap();
-    let cases: [(&str, &str, &str, &str); 22] = [
+    let cases: [(&str, &str, &str, &str); 24] = [
         ("zstd.zarr", "/shape", "[3, 4]", "its chunks have the shape [2,3,5]"),
         ("zstd.zarr", "/shape", "[3, 4, 0]", "axis 2 is empty"),
         ("zstd.zarr", "/shape", "[3, 4, -5]", "its shape is [3,4,-5]"),
@@ -326,6 +326,8 @@ fn zarr_metadata_that_is_nonsense() {
         ),
         ("zstd.zarr", "/chunk_grid/name", "\"irregular\"", "its chunk grid is \"irregular\""),
         ("zstd.zarr", "/fill_value", "99999", "its fill value is 99999"),
+        ("gzip_be.zarr", "/fill_value", "\"0xffffffff3f800000\"", "its fill value is"),
+        ("gzip_be.zarr", "/fill_value", "\"0x+3f80000\"", "its fill value is"),
         ("zstd.zarr", "/data_type", "\"complex64\"", "type \"complex64\""),
         ("zstd.zarr", "/data_type", "\"int32\"", "bytes of values"),
         ("zstd.zarr", "/zarr_format", "4", "format 4"),
@@ -395,6 +397,15 @@ fn zarr_chunks_that_lie() {
     let checksum = crc32c::crc32c(&shard[n - 4 - n_index..n - 4]).to_le_bytes();
     shard[n - 4..].copy_from_slice(&checksum);
     refused(&chunk("sharded.zarr", "c/0/0/0", &shard), "past its end");
+    // Every chunk with a byte more than it has.
+    let mut overlapping = fs::read(fixture("sharded.zarr/c/0/0/0")).unwrap();
+    let n = overlapping.len();
+    for entry in overlapping[n - 4 - n_index..n - 4].chunks_exact_mut(16) {
+        entry[8] += 1;
+    }
+    let checksum = crc32c::crc32c(&overlapping[n - 4 - n_index..n - 4]).to_le_bytes();
+    overlapping[n - 4..].copy_from_slice(&checksum);
+    refused(&chunk("sharded.zarr", "c/0/0/0", &overlapping), "so some overlap");
     refused(&chunk("sharded.zarr", "c/0/0/0", b"short"), "its index of 8 chunks needs 132 bytes");
 }
 

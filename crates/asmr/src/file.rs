@@ -65,6 +65,7 @@ use thiserror::Error;
 use crate::coding::TensorSteps;
 use crate::exact::n_phases;
 use crate::network::{MAX_PARAMS, Network, NetworkConfig, NetworkError};
+use crate::partition::Partition;
 use crate::residual;
 use crate::signal::{SignalError, SignalInfo};
 use header::Header;
@@ -93,6 +94,8 @@ const CHUNK: usize = 1 << 16;
 /// How many more phases a slab may have than a table may have values: a frame of 3840 × 2160 in blocks of 4 × 4 has 518,400 cells, of
 /// width 512 nearly 2^28 phases.
 const PHASES_PER_TABLE_VALUE: u64 = 4;
+/// Values that may be computed for each that may be decoded.
+const COMPUTED_PER_VALUE: u64 = 4;
 
 /// What a reader accepts. The defaults take every file of a reasonable signal and bound what a decoder will later
 /// be asked to do; set smaller ones for files from strangers, larger ones for very large signals.
@@ -106,7 +109,8 @@ pub struct Limits {
     pub max_params: u64,
     /// Most values (samples times channels) of the whole decoded signal. Default 2^32: 4 GiB as 8-bit values. A
     /// file of a few kilobytes may describe a grid of any extents, so this is what keeps a small file from
-    /// filling a disk.
+    /// filling a disk. A decode computes whole blocks of the last level's digits, padding included: of these values at most four times
+    /// as many, so that a small grid is not days of work.
     pub max_values: u64,
     /// Most values in the digit tables of all levels together: digit tuples times the larger of width and channels.
     /// Default 2^26, half a GiB as sines and cosines. Decoders build such tables whole, and a small file may ask
@@ -146,6 +150,10 @@ impl Limits {
         let samples = signal.extents.iter().map(|&e| e as u128).product::<u128>();
         let values = samples.saturating_mul(signal.channels as u128);
         limit("decoded values", values, self.max_values, "max_values")?;
+        let most = self.max_values.saturating_mul(COMPUTED_PER_VALUE);
+        let computed =
+            n_computed(&config.partition).saturating_mul((config.channels * header.n_chunks()) as u128);
+        limit("values to compute, padding included", computed, most, "max_values")?;
         // Level 0 has no table.
         let tuples: u128 =
             (1..config.partition.n_levels()).map(|l| config.partition.n_tuples(l) as u128).sum();
@@ -161,6 +169,16 @@ impl Limits {
         }
         Ok(())
     }
+}
+
+/// Samples of all blocks of the last level that have one within the extents.
+fn n_computed(partition: &Partition) -> u128 {
+    let last = partition.n_levels() - 1;
+    let of_axis = |axis| {
+        let blocks = (partition.extents()[axis] as u64).div_ceil(partition.stride(axis, last - 1));
+        u128::from(blocks) * partition.base(axis, last) as u128
+    };
+    (0..partition.n_axes()).map(of_axis).fold(1, u128::saturating_mul)
 }
 
 /// Why bytes are not a file that can be used, or why content cannot be written.
@@ -210,13 +228,13 @@ pub enum FileError {
     #[error("the header is invalid: {}", short(.0))]
     Header(String),
     /// A shape that no signal may have.
-    #[error("the signal is invalid: {0}")]
+    #[error("the signal is invalid: {}", short(&.0.to_string()))]
     Signal(#[from] SignalError),
     /// A configuration or weights that are no network.
-    #[error("the network is invalid: {0}")]
+    #[error("the network is invalid: {}", short(&.0.to_string()))]
     Network(#[from] NetworkError),
     /// Two parts that contradict each other.
-    #[error("the file contradicts itself: {0}")]
+    #[error("the file contradicts itself: {}", short(.0))]
     Inconsistent(String),
     /// More than the caller's [`Limits`] allow.
     #[error(

@@ -11,6 +11,7 @@
 //! number of threads: each output is one chain of multiply-adds in a fixed order. With the `threads` feature work is
 //! spread over the current rayon pool.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use asmr_kernels::IsaLevel;
@@ -56,13 +57,14 @@ impl Value for u16 {
     }
 }
 
-/// `value`, clamped to \[0, 1\] (NaN counts as 0), times `scale`, rounded to the nearest integer (halves to even).
+/// `value`, clamped to \[0, 1\] (NaN counts as 0), times `scale`, a whole number, rounded to the nearest integer (halves to even): as
+/// [`SignalInfo::restored`](crate::signal::SignalInfo::restored) rounds. In double precision the product is exact.
 #[allow(clippy::manual_clamp, reason = "clamp keeps NaN")]
 #[inline]
-fn nearest(value: f32, scale: f32) -> u32 {
-    // Adding 2^23 rounds to an integer and leaves it in the low bits of the mantissa; unlike a cast it vectorises.
-    const MAGIC: f32 = 8_388_608.0;
-    (value.max(0.0).min(1.0) * scale + MAGIC).to_bits() - MAGIC.to_bits()
+fn nearest(value: f32, scale: f64) -> u32 {
+    // Adding 2^52 rounds to an integer and leaves it in the low bits of the mantissa; unlike a cast it vectorises.
+    const MAGIC: f64 = 4_503_599_627_370_496.0;
+    (f64::from(value.max(0.0).min(1.0)) * scale + MAGIC).to_bits() as u32
 }
 
 /// What to decode.
@@ -243,11 +245,16 @@ impl Decoder {
         let output_bias = network.params()[plan.layout().output_bias.clone()].to_vec();
         let mut decoder = Self { plan, output_weight, output_bias, table: None };
         let chunks = decoder.chunks();
-        let stored: usize = chunks.iter().map(|chunk| chunk.low.len()).sum();
-        if stored * decoder.output_weight.len() * 2 <= WHOLE_TABLE_VALUES {
+        if decoder.is_small(&chunks) {
             decoder.table = Some(decoder.output_table(chunks));
         }
         decoder
+    }
+
+    /// Whether P of these chunks is small enough to be kept.
+    fn is_small(&self, chunks: &[TupleChunk]) -> bool {
+        let stored: usize = chunks.iter().map(|chunk| chunk.low.len()).sum();
+        stored * self.output_weight.len() * 2 <= WHOLE_TABLE_VALUES
     }
 
     fn partition(&self) -> &Partition {
@@ -288,8 +295,7 @@ impl Decoder {
             return Err(RequestError::OutputLength { expected, actual: out.len() });
         }
         let factors = axis_factors(partition, request.thumbnail).unwrap_or([1; MAX_AXES]);
-        let thumbnail = (request.thumbnail > 1).then(|| self.thumbnail_table(&factors));
-        let block = Block::new(self, factors, thumbnail.as_ref());
+        let block = Block::new(self, factors, request.thumbnail > 1);
 
         let walk = Walk::new(partition, request.region, tile_cells(self.plan.config().width));
         let (box_level, tasks) = walk.tasks(4 * crate::parallel::n_threads());
@@ -377,31 +383,49 @@ impl Decoder {
         if is_low { &out.low } else { &out.high }
     }
 
-    /// P averaged over the boxes of a thumbnail: columns (box of the block, channel).
-    fn thumbnail_table(&self, factors: &PerAxis) -> OutputTable {
-        let (partition, d, channels) =
-            (self.partition(), self.plan.config().width, self.plan.config().channels);
-        let last = partition.n_levels() - 1;
-        let n_boxes: u64 =
-            (0..partition.n_axes()).map(|a| partition.base(a, last) as u64 / factors[a]).product();
-        let per_box = self.last_tuples() as f64 / n_boxes as f64;
-        let mut sums = vec![0.0f64; n_boxes as usize * channels * 2 * d];
-        let mut row = Vec::new();
-        for tuple in 0..self.last_tuples() {
-            output_rows(&self.plan, &self.output_weight, tuple..tuple + 1, &mut row);
-            let digits = partition.tuple_digits(last, tuple);
-            let index = (0..partition.n_axes()).fold(0, |i, a| {
-                i * (partition.base(a, last) as u64 / factors[a]) + digits[a] as u64 / factors[a]
-            });
-            for (s, &x) in sums[index as usize * row.len()..].iter_mut().zip(&row) {
-                *s += f64::from(x);
-            }
+    /// All boxes of a block of a thumbnail, in the chunks in which they are computed.
+    fn thumbnail_chunks(&self, factors: &PerAxis) -> Vec<TupleChunk> {
+        let n_boxes = self.boxes(factors).iter().product::<u64>();
+        TupleChunk::all(n_boxes as usize, self.plan.config().channels, false)
+    }
+
+    /// Boxes of a block along each axis.
+    fn boxes(&self, factors: &PerAxis) -> PerAxis {
+        let (partition, mut boxes) = (self.partition(), [1; MAX_AXES]);
+        for axis in 0..partition.n_axes() {
+            boxes[axis] = partition.base(axis, partition.n_levels() - 1) as u64 / factors[axis];
         }
-        let chunks = TupleChunk::all(n_boxes as usize, channels, false);
-        OutputTable::new(d, &self.output_bias, self.plan.precision(), chunks, |boxes, out| {
-            let length = channels * 2 * d;
+        boxes
+    }
+
+    /// P averaged over some boxes of a thumbnail: columns (box of the block, channel).
+    fn thumbnail_table(&self, factors: &PerAxis, chunks: Vec<TupleChunk>) -> OutputTable {
+        let (partition, boxes) = (self.partition(), self.boxes(factors));
+        let (width, n_axes) = (self.plan.config().width, partition.n_axes());
+        let last = partition.n_levels() - 1;
+        let size: Vec<usize> = factors[..n_axes].iter().map(|&factor| factor as usize).collect();
+        let per_box = size.iter().product::<usize>() as f64;
+        let (mut row, mut sums) = (Vec::new(), Vec::new());
+        OutputTable::new(width, &self.output_bias, self.plan.precision(), chunks, |range, out| {
             out.clear();
-            out.extend(sums[boxes.start * length..boxes.end * length].iter().map(|s| (s / per_box) as f32));
+            for index in range {
+                let mut start = [0; MAX_AXES];
+                let mut rest = index as u64;
+                for axis in (0..n_axes).rev() {
+                    start[axis] = rest % boxes[axis] * factors[axis];
+                    rest /= boxes[axis];
+                }
+                sums.clear();
+                sums.resize(self.output_weight.len() * 2, 0.0f64);
+                for offset in crate::reference::positions(&size) {
+                    let tuple = (0..n_axes).fold(0, |tuple, axis| {
+                        tuple * partition.base(axis, last) + (start[axis] + offset[axis]) as usize
+                    });
+                    output_rows(&self.plan, &self.output_weight, tuple..tuple + 1, &mut row);
+                    sums.iter_mut().zip(&row).for_each(|(sum, &x)| *sum += f64::from(x));
+                }
+                out.extend(sums.iter().map(|sum| (sum / per_box) as f32));
+            }
         })
     }
 }
@@ -422,25 +446,26 @@ struct Block<'a> {
     factors: PerAxis,
     /// Outputs per block along each axis.
     shape: PerAxis,
-    table: Option<&'a OutputTable>,
+    /// P, unless it is too large to keep.
+    table: Option<Cow<'a, OutputTable>>,
     is_thumbnail: bool,
 }
 
 impl<'a> Block<'a> {
-    fn new(decoder: &'a Decoder, factors: PerAxis, thumbnail: Option<&'a OutputTable>) -> Self {
-        let partition = decoder.partition();
-        let last = partition.n_levels() - 1;
-        let mut shape = [1; MAX_AXES];
-        for axis in 0..partition.n_axes() {
-            shape[axis] = partition.base(axis, last) as u64 / factors[axis];
-        }
+    fn new(decoder: &'a Decoder, factors: PerAxis, is_thumbnail: bool) -> Self {
+        let table = if is_thumbnail {
+            let chunks = decoder.thumbnail_chunks(&factors);
+            decoder.is_small(&chunks).then(|| Cow::Owned(decoder.thumbnail_table(&factors, chunks)))
+        } else {
+            decoder.table.as_ref().map(Cow::Borrowed)
+        };
         Self {
-            partition,
+            partition: decoder.partition(),
             channels: decoder.plan.config().channels,
             factors,
-            shape,
-            table: thumbnail.or(decoder.table.as_ref()),
-            is_thumbnail: thumbnail.is_some(),
+            shape: decoder.boxes(&factors),
+            table,
+            is_thumbnail,
         }
     }
 
@@ -454,9 +479,13 @@ impl<'a> Block<'a> {
             self.scatter(leaves, &scratch.outputs.low, &chunk.low, outputs);
             self.scatter(leaves, &scratch.outputs.high, &chunk.high, outputs);
         };
-        if let Some(table) = self.table {
+        if let Some(table) = &self.table {
             for i in 0..table.n_chunks() {
                 product(table, i);
+            }
+        } else if self.is_thumbnail {
+            for chunk in decoder.thumbnail_chunks(&self.factors) {
+                product(&decoder.thumbnail_table(&self.factors, vec![chunk]), 0);
             }
         } else {
             for chunk in decoder.chunks() {

@@ -116,14 +116,17 @@ pub struct ValueRange {
 
 impl ValueRange {
     /// A range from the least to the greatest value of a signal. Where they are equal, one above is the end, so that a
-    /// constant signal is the network's 0; a span is [`f64::MIN_POSITIVE`] at least, so that its reciprocal is finite.
+    /// constant signal is the network's 0; above 2^53, where one more is no other number, the number next to it towards 0 is the other
+    /// end, which every type has that has this one. A span is [`f64::MIN_POSITIVE`] at least, so that its reciprocal is finite.
     #[must_use]
     pub fn of(low: f64, high: f64) -> Self {
         if low < high {
             return Self { low, high: high.max(low + f64::MIN_POSITIVE) };
         }
-        // One more must be another number: above 2^53 it takes more than one.
-        Self { low, high: (low + 1.0).max(low.next_up()) }
+        if low + 1.0 > low {
+            return Self { low, high: low + 1.0 };
+        }
+        if low > 0.0 { Self { low: low.next_down(), high: low } } else { Self { low, high: low.next_up() } }
     }
 
     /// The stored value of the network's 0.

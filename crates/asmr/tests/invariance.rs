@@ -244,6 +244,58 @@ fn integer_outputs_are_clamped_and_rounded() {
     }
 }
 
+/// Values near halves, where a product in single precision would round to the half itself.
+#[test]
+fn whole_numbers_are_rounded_once() {
+    let partition = Partition::new(&[1], &[vec![1, 1]]).unwrap();
+    let config =
+        NetworkConfig { partition, channels: 1, width: 1, omega_0: 30.0, modulator: Modulator::Linear };
+    let n = config.n_params();
+    let mut n_values = 0;
+    for (most, step) in [(255u32, 1), (65_535, 97)] {
+        for whole in (0..most).step_by(step) {
+            let half = ((f64::from(whole) + 0.5) / f64::from(most)) as f32;
+            for value in [half.next_down(), half, half.next_up()] {
+                let mut params = vec![0.0; n];
+                params[n - 1] = value;
+                let decoder = Decoder::new(&Network::new(config.clone(), params).unwrap());
+                let request = Request::whole(&config.partition);
+                let (mut byte, mut word) = ([0u8], [0u16]);
+                decoder.decode(&request, &mut byte).unwrap();
+                decoder.decode(&request, &mut word).unwrap();
+                // Exact: 24 bits times 16.
+                let exact = |most: f64| (f64::from(value) * most).round_ties_even();
+                assert_eq!(f64::from(byte[0]).to_bits(), exact(255.0).to_bits(), "{value:?}");
+                assert_eq!(f64::from(word[0]).to_bits(), exact(65_535.0).to_bits(), "{value:?}");
+                n_values += 1;
+            }
+        }
+    }
+    assert_eq!(n_values, 3 * (255 + 676));
+}
+
+/// A thumbnail whose table is too large to be kept: 4,096 boxes of 5 channels of 240 numbers.
+#[test]
+fn thumbnails_of_large_blocks() {
+    let extents = [130, 150];
+    let partition = Partition::new(&extents, &[vec![2, 128], vec![2, 128]]).unwrap();
+    let config =
+        NetworkConfig { partition, channels: 5, width: 120, omega_0: 30.0, modulator: Modulator::Linear };
+    let network = Network::init(config, 3, 1.0).unwrap();
+    let values = full(&network, IsaLevel::detect(), Precision::F32);
+    let decoder = Decoder::new(&network);
+    let mut n_values = 0;
+    for factor in [2, 64] {
+        let expected = box_means(&values, &extents, 5, factor);
+        let mut out = vec![0.0; expected.len()];
+        let request = Request { region: Region::whole(&extents), thumbnail: factor };
+        decoder.decode(&request, &mut out).unwrap();
+        assert_close(&format!("thumbnail {factor}"), &out, &expected, MEAN_TOLERANCE);
+        n_values += out.len();
+    }
+    assert_eq!(n_values, 5 * (65 * 75 + 3 * 3));
+}
+
 #[test]
 fn impossible_requests_are_refused() {
     let partition = Partition::new(&[60, 48], &parse_bases("4,3,5;2,6,4").unwrap()).unwrap();

@@ -346,3 +346,31 @@ fn version_1_has_no_metadata() {
     other.extend(crc32fast::hash(&other).to_le_bytes());
     assert!(matches!(open(&other), Err(FileError::Header(_))));
 }
+
+/// Signals of one value have a range that their type has, up to its ends.
+#[test]
+fn constant_signals_have_ranges() {
+    let f32_max = f64::from(f32::MAX);
+    let cases = [
+        (SampleType::F32, vec![0.0, -3.5, 1e30, f32_max, -f32_max]),
+        (SampleType::F64, vec![0.0, 1e-300, 9_007_199_254_740_992.0, f64::MAX, -f64::MAX]),
+        (SampleType::I32, vec![f64::from(i32::MAX), f64::from(i32::MIN)]),
+        (SampleType::U32, vec![f64::from(u32::MAX)]),
+    ];
+    let mut n_values = 0;
+    for (sample_type, values) in cases {
+        for value in values {
+            let range = ValueRange::of(value, value);
+            let info =
+                SignalInfo { value_range: Some(range), ..SignalInfo::plain(vec![3], 1, sample_type, None) };
+            assert_eq!(info.validate().map_err(|error| error.to_string()), Ok(()), "{value:e}");
+            assert!(range.low() == value || range.high() == value, "{value:e}");
+            assert!(
+                range.span() > 0.0 && range.span().is_finite() && range.span().recip().is_finite(),
+                "{value:e}"
+            );
+            n_values += 1;
+        }
+    }
+    assert_eq!(n_values, 13);
+}

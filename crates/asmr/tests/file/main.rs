@@ -5,7 +5,9 @@ mod attacks;
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
-use asmr::file::{AsmrFile, FileError, FitRecord, Limits, MAGIC, MAX_FIT_DEPTH, MAX_HEADER_BYTES};
+use asmr::file::{
+    AsmrFile, FileError, FileHeader, FitRecord, Limits, MAGIC, MAX_FIT_DEPTH, MAX_HEADER_BYTES,
+};
 use asmr::network::{Modulator, Network, NetworkConfig};
 use asmr::partition::Partition;
 use asmr::signal::{ColorType, SampleType, SignalInfo};
@@ -440,6 +442,43 @@ fn limits_are_the_callers() {
             other => panic!("{name}: {other:?}"),
         }
     }
+}
+
+/// Padding is not decoded, but computed: 16,777,216 samples of 25 weights could ask for 2^48.
+#[test]
+fn padding_has_limits() {
+    let header = |extents: &[usize], bases: &[Vec<usize>]| {
+        let partition = Partition::new(extents, bases).unwrap();
+        let network =
+            NetworkConfig { partition, channels: 1, width: 2, omega_0: 30.0, modulator: Modulator::Linear };
+        FileHeader::single(SignalInfo::plain(extents.to_vec(), 1, SampleType::U8, None), network, None)
+    };
+    let cases = [
+        (header(&[1 << 24, 1], &[vec![1 << 24, 1], vec![1, 1 << 24]]), Some(1u128 << 48)),
+        // Three of four samples are padding; then a little more.
+        (header(&[1 << 16, 1 << 16], &[vec![1 << 11, 1 << 5], vec![1 << 12, 1 << 6]]), None),
+        (header(&[3 << 10, 1], &[vec![3, 1 << 10], vec![1, 1 << 14]]), None),
+        (
+            header(&[(1 << 20) + 1, 1], &[vec![(1 << 10) + 1, 1 << 10], vec![1, 1 << 14]]),
+            Some(((1 << 20) + 1024) << 14),
+        ),
+    ];
+    for (header, computed) in &cases {
+        match (Limits::default().check(header), computed) {
+            (Ok(()), None) => {}
+            (Err(FileError::Limit { actual, limit, field, .. }), Some(computed)) => {
+                assert_eq!((actual, limit, field), (*computed, 1 << 34, "max_values"));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(cases.len(), 4);
+}
+
+#[test]
+fn messages_stay_short() {
+    let long = FileError::Inconsistent("refinements ".repeat(5000)).to_string();
+    assert!(long.len() < 400 && long.ends_with("(60000 bytes)"), "{long}");
 }
 
 #[test]
