@@ -13,8 +13,9 @@ use clap::error::ErrorKind;
 
 use crate::args::{Cli, Command, EncodeArgs, wrong_call};
 use crate::values::{
-    Bases, Distances, Extents, FrameBounds, Place, Ranges, bases, batch, bpp, bytes, frames, loss, mac,
-    omega_0, psnr, rate, region, sample_type, seam_weight, seconds, seed, shape, spacing, steps, time, whole,
+    Bases, Distances, Extents, FrameBounds, Place, Ranges, bases, batch, bpp, bytes, factor, frames, loss,
+    mac, max_error, omega_0, psnr, rate, region, sample_type, seam_weight, seconds, seed, shape, spacing,
+    steps, time, whole,
 };
 
 /// The longest text that is said about a wrong value, beside the value itself.
@@ -94,9 +95,11 @@ fn check_value(option: &str, text: &str) -> bool {
         "bytes" => taken(text, bytes(text), |n| (1..=1_000_000_000_000_000).contains(n)),
         "dtype" => taken(text, sample_type(text), |t| t.name() == text),
         "frames" => taken(text, frames(text), are_frames),
+        "limits" => taken(text, factor(text), |n| (1..=1024).contains(n)),
         "loss" => taken(text, loss(text), |x| *x > 0.0 && *x <= 20.0),
         "lr" => taken(text, rate(text), |x| *x > 0.0 && *x <= 1.0),
         "mac" => taken(text, mac(text), |x| *x > 0.0 && x.is_finite()),
+        "max-error" => taken(text, max_error(text), |x| (0.0..=1e300).contains(x)),
         "omega-0" => taken(text, omega_0(text), |x| *x > 0.0 && *x <= 10_000.0),
         "psnr" => taken(text, psnr(text), |x| *x > 0.0 && *x <= 200.0),
         "region" => taken(text, region(text), are_ranges),
@@ -145,6 +148,7 @@ fn is_time(time: &Duration) -> bool {
 
 fn check_call(cli: &Cli) {
     assert!(cli.common.threads.is_none_or(|n| (1..=1024).contains(&n)));
+    assert!((1..=1024).contains(&cli.common.limits));
     match &cli.command {
         Command::Encode(args) => check_encode(args),
         Command::Decode(args) => {

@@ -104,18 +104,29 @@ fn corrected(header: &FileHeader) -> Vec<u8> {
     writer.finish().unwrap().0.into_inner()
 }
 
+/// The file in progressive order.
+fn progressive(bytes: &[u8]) -> Vec<u8> {
+    let mut reader = AsmrReader::open(Cursor::new(bytes), &Limits::default()).unwrap();
+    let passes = &mut |network: &Network, weights: &QuantisedWeights| {
+        weights.nearest_passes(network.config(), &[2, 1])
+    };
+    write_progressive(&mut reader, &[2, 1], passes, Cursor::new(Vec::new())).unwrap().0.into_inner()
+}
+
 fn files(seeds: &Seeds) {
     let put = |name: &str, bytes: &[u8]| {
         seeds.put("reader", name, bytes);
         let parts = asmr_fuzz::parts(bytes).unwrap();
         seeds.put("header", name, &parts);
         // The first chunk as a thumbnail if it has one; then a part of the last one, with products in 16 bits.
-        let header = AsmrReader::open(Cursor::new(bytes), &Limits::default()).unwrap().header().clone();
+        let limits = Limits { max_values: u64::MAX, ..Limits::default() };
+        let header = AsmrReader::open(Cursor::new(bytes), &limits).unwrap().header().clone();
         let request = |chunk: usize, precision, factor: usize, is_part: bool| {
             let extents = header.chunk_signal(chunk).extents;
             let mut request = vec![chunk as u8, precision, factor as u8, 0];
             for axis in 0..4 {
-                let extent = extents.get(axis).copied().unwrap_or(1) as u8;
+                // Of a large one, not all.
+                let extent = u8::try_from(extents.get(axis).copied().unwrap_or(1)).unwrap_or(50);
                 let start = if is_part { extent / 3 } else { 0 };
                 request.extend([start, 0, extent, 0]);
             }
@@ -133,6 +144,10 @@ fn files(seeds: &Seeds) {
                 &[&request(0, 128, 1, false)[..], &parts].concat(),
             );
         }
+        // From the middle of each axis on, told as a part of its extent.
+        let mut from_middle = vec![last as u8, 64, 1, 0];
+        from_middle.extend([0, 128, 1, 0].repeat(4));
+        seeds.put("decoder", &format!("{name}-scaled"), &[&from_middle[..], &parts].concat());
     };
     let mut fit = FitRecord::new();
     fit.insert("steps", 10);
@@ -152,8 +167,26 @@ fn files(seeds: &Seeds) {
         put(name, &file.to_bytes().unwrap());
     }
     let (network, steps) = coded(&config(&[12, 10], "3,2,2;2,2,3", 3, 5, Modulator::Linear), 2);
-    let file = AsmrFile { signal: picture, network, steps: Some(steps), fit: Some(fit.clone()) };
+    let file = AsmrFile { signal: picture.clone(), network, steps: Some(steps), fit: Some(fit.clone()) };
     put("picture-coded", &file.to_bytes().unwrap());
+    for (name, modulator) in [("nonlinear", Modulator::Nonlinear), ("table", Modulator::Table)] {
+        let config = config(&[12, 10], "3,4;2,6", 3, 3, modulator);
+        let (network, steps) = coded(&config, 4);
+        let file = AsmrFile { signal: picture.clone(), network, steps: Some(steps), fit: None };
+        put(&format!("picture-{name}-coded"), &file.to_bytes().unwrap());
+        let header = FileHeader {
+            encoding: Encoding::Coded,
+            max_error: Some(MaxError::Whole(2)),
+            ..FileHeader::single(picture.clone(), config, None)
+        };
+        put(&format!("picture-{name}-corrected"), &corrected(&header));
+    }
+    // A file of extents that no memory holds, whose weights are few.
+    let large = config(&[100_000, 100_000], "20,20,25,10;20,20,25,10", 1, 3, Modulator::Linear);
+    let signal = plain(&[100_000, 100_000], 1, SampleType::U8, Some(ColorType::Gray));
+    let network = Network::init(large, 5, 1.0).unwrap();
+    let file = AsmrFile { signal, network, steps: None, fit: None };
+    put("picture-large", &file.to_bytes().unwrap());
 
     let volume = |container| {
         Media::Volume(Volume {
@@ -188,6 +221,15 @@ fn files(seeds: &Seeds) {
                 255.0,
                 Media::Video(Video { rate: [25, 1], first_frame: 3 }),
             ),
+            2,
+            "1,2;2,2;2,2",
+        ),
+        (
+            "film-without-range",
+            SignalInfo {
+                media: Media::Video(Video { rate: [30_000, 1001], first_frame: 0 }),
+                ..plain(&[3, 4, 4], 3, SampleType::U8, Some(ColorType::Rgb))
+            },
             2,
             "1,2;2,2;2,2",
         ),
@@ -232,22 +274,23 @@ fn files(seeds: &Seeds) {
             let bytes = writer.finish().unwrap().0.into_inner();
             put(&format!("{name}-{}", encoding.name()), &bytes);
             if encoding == Encoding::Coded && ["sound", "film"].contains(&name) {
-                let mut reader = AsmrReader::open(Cursor::new(bytes), &Limits::default()).unwrap();
-                let passes = &mut |network: &Network, weights: &QuantisedWeights| {
-                    weights.nearest_passes(network.config(), &[2, 1])
-                };
-                let into = Cursor::new(Vec::new());
-                let ordered = write_progressive(&mut reader, &[2, 1], passes, into).unwrap();
-                put(&format!("{name}-progressive"), &ordered.0.into_inner());
+                put(&format!("{name}-progressive"), &progressive(&bytes));
             }
             let max_error = match name {
                 "film" => MaxError::Whole(1),
+                "sound" => MaxError::Whole(0),
                 "volume" => MaxError::Real(0.5),
+                "shape" => MaxError::Real(0.125),
+                "four-axes" => MaxError::Whole(1000),
                 _ => continue,
             };
             if encoding == Encoding::Coded {
                 let header = FileHeader { max_error: Some(max_error), ..header };
-                put(&format!("{name}-corrected"), &corrected(&header));
+                let bytes = corrected(&header);
+                put(&format!("{name}-corrected"), &bytes);
+                if ["film", "volume"].contains(&name) {
+                    put(&format!("{name}-corrected-progressive"), &progressive(&bytes));
+                }
             }
         }
     }
@@ -314,6 +357,7 @@ fn sound(seeds: &Seeds) {
         ("u8.wav", Samples::U8((0..90).map(|i| (128.0 + wave(i)) as u8).collect()), 1, 8),
         ("i16.wav", Samples::I16((0..90).map(|i| (wave(i) * 99.0) as i16).collect()), 2, 16),
         ("i24.wav", Samples::I32((0..90).map(|i| (wave(i) * 9999.0) as i32).collect()), 1, 24),
+        ("i32.wav", Samples::I32((0..60).map(|i| (wave(i) * 9_999_999.0) as i32).collect()), 2, 32),
         ("f32.wav", Samples::F32((0..90).map(|i| wave(i) as f32 / 100.0).collect()), 1, 32),
         ("i16.flac", Samples::I16((0..900).map(|i| (wave(i) * 99.0) as i16).collect()), 2, 16),
         ("i24.flac", Samples::I32((0..300).map(|i| (wave(i) * 9999.0) as i32).collect()), 1, 24),
@@ -335,7 +379,22 @@ fn sound(seeds: &Seeds) {
         writer.finish().unwrap();
         seeds.put("audio", name, &fs::read(&path).unwrap());
     }
-    seeds.fixtures("audio", "audio", &["mono-16k.mp3", "stereo.mp3", "mono.ogg", "stereo.ogg"]);
+    let names = ["mono-16k.mp3", "stereo.mp3", "mono.ogg", "stereo.ogg"];
+    seeds.fixtures("audio", "audio", &names);
+    // Tags before an MP3 and behind it.
+    let mp3 = fs::read(seeds.0.join("audio").join(names[0])).unwrap();
+    let before = [b"ID3\x03\0\0\0\0\0\x0A", &[0; 10][..]].concat();
+    seeds.put("audio", "id3-before.mp3", &[&before[..], &mp3].concat());
+    seeds.put("audio", "id3-behind.mp3", &[&mp3[..], b"TAG", &[0; 125]].concat());
+    // Floats of 64 bits, which this project does not write.
+    let values: Vec<u8> = (0..40).flat_map(|i| (wave(i) / 100.0).to_le_bytes()).collect();
+    let mut wav = b"RIFF".to_vec();
+    wav.extend((36 + values.len() as u32).to_le_bytes());
+    wav.extend(b"WAVEfmt \x10\0\0\0\x03\0\x01\0");
+    wav.extend([8000u32, 64_000].map(u32::to_le_bytes).concat());
+    wav.extend(b"\x08\0\x40\0data");
+    wav.extend((values.len() as u32).to_le_bytes());
+    seeds.put("audio", "f64.wav", &[wav, values].concat());
 }
 
 fn films(seeds: &Seeds) {
@@ -366,6 +425,24 @@ fn films(seeds: &Seeds) {
     seeds.put("y4m", "422", &film("W5 H3 F25:1 C422 XYSCSS=422", 15 + 2 * 9));
     seeds.put("y4m", "444-full", &film("W5 H3 C444 XCOLORRANGE=FULL", 45));
     seeds.put("y4m", "default", &film("W2 H2", 6));
+    for (name, color, sample_type) in
+        [("frames", ColorType::Rgb, SampleType::U8), ("frames-16", ColorType::Gray, SampleType::U16)]
+    {
+        let channels = color.n_channels();
+        let folder = tempfile::tempdir().unwrap();
+        // In the order of numbers, not of letters.
+        for frame in [2, 9, 10] {
+            let n = 3 * 4 * channels;
+            let samples = match sample_type {
+                SampleType::U16 => Samples::U16((0..n).map(|i| (i * 2999 + frame) as u16).collect()),
+                _ => Samples::U8((0..n).map(|i| (i * 7 + frame) as u8).collect()),
+            };
+            let info = SignalInfo::plain(vec![3, 4], channels, sample_type, Some(color));
+            let path = folder.path().join(format!("frame{frame}.png"));
+            write_image(&path, &Signal::new(info, samples).unwrap()).unwrap();
+        }
+        seeds.put("y4m", name, &asmr_fuzz::pack(folder.path()));
+    }
 }
 
 fn volumes(seeds: &Seeds) {
@@ -374,6 +451,7 @@ fn volumes(seeds: &Seeds) {
         "volumes",
         &[
             "i16.nii",
+            "rgb.nii",
             "f32_be_time.nii",
             "f32_be_time.nii.gz",
             "float64.nii",
@@ -391,6 +469,16 @@ fn volumes(seeds: &Seeds) {
         ],
     );
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../asmr-media/tests/volumes");
+    // A header and its values, which are put apart again.
+    let pair = ["pair.hdr", "pair.img"].map(|name| fs::read(folder.join(name)).unwrap()).concat();
+    seeds.put("volumes", "pair.nii", &pair);
+    let header = "{'descr': '<u2', 'fortran_order': False, 'shape': (2, 3), }";
+    let mut version_2 = b"\x93NUMPY\x02\0".to_vec();
+    // As long as it takes for the values to begin at a multiple of 64.
+    version_2.extend(116u32.to_le_bytes());
+    version_2.extend(format!("{header:115}\n").into_bytes());
+    version_2.extend((0..6u16).flat_map(|x| (x * 999).to_le_bytes()));
+    seeds.put("volumes", "version_2.npy", &version_2);
     for name in ["bool", "checksum", "group", "gzip_be", "missing", "names", "sharded", "transposed", "zstd"]
     {
         seeds.put("zarr", name, &asmr_fuzz::pack(&folder.join(format!("{name}.zarr"))));
@@ -414,6 +502,32 @@ fn volumes(seeds: &Seeds) {
             r#"{{"zarr_format": 3, "node_type": "array", "shape": [4], "data_type": "uint8", "chunk_grid": {{"name": "regular", "configuration": {{"chunk_shape": [4]}}}}, "chunk_key_encoding": {{"name": "default"}}, "fill_value": 0, "codecs": [{codecs}]}}"#
         );
         let folder = [b"\n==zarr.json\n", metadata.as_bytes(), b"\n==c/0\n", chunk].concat();
+        seeds.put("zarr", name, &folder);
+    }
+    // The index of a shard before its chunks.
+    let at_start = sharding.replace(r#""index_codecs""#, r#""index_location": "start", "index_codecs""#);
+    let index: Vec<u8> = [36u64, 6, 42, 6].iter().flat_map(|x| x.to_le_bytes()).collect();
+    let shard = [&index[..], &[0; 4], &[1, 2, 0, 0, 0, 0, 3, 4, 0, 0, 0, 0]].concat();
+    // Two chunks of two floats, of which the second one is not there; codecs as plain strings (of bytes, which
+    // have no order).
+    let floats: Vec<u8> = [1.5f32, -2.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+    let summed = vec![1, 2, 0, 0, 0, 0];
+    for (name, data_type, chunk_shape, fill, codecs, chunk) in [
+        ("index-at-start", "uint8", 4, "0", at_start, &shard),
+        ("fill-infinite", "float32", 2, r#""-Infinity""#, bytes.to_owned(), &floats),
+        ("fill-not-a-number", "float32", 2, r#""NaN""#, bytes.to_owned(), &floats),
+        ("fill-hexadecimal", "float32", 2, r#""0x3f800000""#, bytes.to_owned(), &floats),
+        ("codecs-as-strings", "uint8", 2, "7", r#""bytes", "crc32c""#.to_owned(), &summed),
+    ] {
+        let metadata = format!(
+            r#"{{"zarr_format": 3, "node_type": "array", "shape": [4], "data_type": "{data_type}", "chunk_grid": {{"name": "regular", "configuration": {{"chunk_shape": [{chunk_shape}]}}}}, "chunk_key_encoding": "default", "fill_value": {fill}, "codecs": [{codecs}]}}"#
+        );
+        // What is not finite may be a fill value where no chunk is missing.
+        let last = if fill.contains('N') || fill.contains("Inf") { chunk } else { &Vec::new() };
+        let mut folder = [b"\n==zarr.json\n", metadata.as_bytes(), b"\n==c/0\n", chunk].concat();
+        if !last.is_empty() {
+            folder.extend([b"\n==c/1\n", &last[..]].concat());
+        }
         seeds.put("zarr", name, &folder);
     }
     // Type and byte order, axes, extents; then values.
@@ -501,6 +615,11 @@ fn checkpoints(seeds: &Seeds) {
         ("batches-middle", 2, 3),
     ] {
         seeds.put("checkpoint", name, &asmr_fuzz::kept_fit(kind, steps));
+        if steps > 0 {
+            // With the header left out: any of the rest may change without its being another fit's.
+            let state = asmr_fuzz::kept_fit(128 + kind, steps);
+            seeds.put("checkpoint", &format!("{name}-state"), &state);
+        }
     }
 }
 
@@ -526,6 +645,14 @@ fn options(seeds: &Seeds) {
         "help encode",
         "photo.jpg",
         "--version",
+        "encode photo.jpg --bytes 40k --progressive --max-error 2",
+        "encode scan.png --lossless --bpp 1.5",
+        "encode face.png --base faces.base.asmr -o face.npy --steps 3",
+        "decode set.npy --base faces.base.asmr -o decoded/",
+        "decode film.asmr --frames 3..9 --progressive",
+        "meta-train faces/ -o faces.base.asmr --tile 32,32 --unseen more/ --levels 3 --width 64 --batch 8",
+        "meta-train faces/ -o faces.base.asmr --bases 4,4,4;4,4,4 --modulator linear --omega-0 20 --steps 100 --inner-steps 2 --lr 1e-4 --seed 1",
+        "info photo.asmr --limits 4",
     ]
     .iter()
     .enumerate()
@@ -535,11 +662,15 @@ fn options(seeds: &Seeds) {
     for (option, value) in [
         ("bases", "4,4,4,8;4,4,6,8"),
         ("batch", "1/4"),
+        ("bpp", "1.5"),
+        ("bytes", "40KiB"),
         ("dtype", "f64"),
         ("frames", "10..20"),
+        ("limits", "16"),
         ("loss", "0.1"),
         ("lr", "1e-3"),
         ("mac", "1000"),
+        ("max-error", "0.5"),
         ("omega-0", "30"),
         ("psnr", "38"),
         ("region", "100..228,1.5s..,.."),

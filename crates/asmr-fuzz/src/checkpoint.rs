@@ -16,6 +16,9 @@ const SECTION: usize = 12;
 /// Where the section of counters has the seconds that the fit took.
 const SECONDS: usize = SECTION + 48;
 
+/// Inputs with this bit in their first byte have no header, but get that of their fit.
+const HEADLESS: u8 = 128;
+
 /// A fit that a checkpoint may be of.
 struct Job {
     signal: Signal,
@@ -26,8 +29,8 @@ struct Job {
 impl Job {
     /// By SOAP, by Adam, and by SOAP in batches.
     fn new(kind: u8) -> Self {
-        let (algorithm, batch) =
-            [(Algorithm::Soap, 1.0), (Algorithm::Adam, 1.0), (Algorithm::Soap, 0.25)][usize::from(kind % 3)];
+        let (algorithm, batch) = [(Algorithm::Soap, 1.0), (Algorithm::Adam, 1.0), (Algorithm::Soap, 0.25)]
+            [usize::from(kind % HEADLESS % 3)];
         let info = SignalInfo::plain(vec![4, 4], 1, SampleType::U8, Some(ColorType::Gray));
         let signal = Signal::new(info, Samples::U8((0..16).map(|i| i * i).collect())).expect("a picture");
         let bases = parse_bases("2,1,2;2,1,2").expect("bases");
@@ -42,20 +45,30 @@ impl Job {
         Self { signal, config: FitConfig { algorithm, batch, steps: STEPS, ..preset }, network }
     }
 
+    /// What is before the state in a checkpoint.
+    fn header(&self) -> Vec<u8> {
+        let mut fit = Fit::new(&self.signal, &self.network, &self.config).expect("a fit");
+        let mut bytes = Vec::new();
+        fit.write_checkpoint(&mut bytes).expect("memory");
+        bytes.truncate(header_bytes(&bytes));
+        bytes
+    }
+
     fn resumed(&self, mut checkpoint: &[u8]) -> Result<Fit<'_>, FitError> {
         Fit::resume(&self.signal, &self.network, &self.config, &mut checkpoint)
     }
 }
 
-/// A byte that says which fit, then its checkpoint, whose checksums are made right. One that is taken is the same when written and read
-/// again, and the fit goes on from both alike.
+/// A byte that says which fit, then its checkpoint, whose checksums are made right; or only the state in it, of which any byte may change
+/// without its being another fit's. One that is taken is the same when written and read again, and the fit goes on from both alike.
 pub(crate) fn checkpoint(bytes: &[u8]) -> bool {
     let Some((&kind, rest)) = bytes.split_first() else { return false };
-    let file = summed(rest);
+    let job = Job::new(kind);
+    let header = if kind & HEADLESS == 0 { Vec::new() } else { job.header() };
+    let file = summed(&[&header, rest].concat());
     if let Err(error) = Header::read(&mut &file[..]) {
         check_message(&error.to_string());
     }
-    let job = Job::new(kind);
     let mut fit = match job.resumed(&file) {
         Ok(fit) => fit,
         Err(error) => {
@@ -77,6 +90,13 @@ fn end(mut fit: Fit<'_>) -> Result<Vec<u32>, String> {
     Ok(fitted.network.params().iter().map(|w| w.to_bits()).collect())
 }
 
+/// Bytes before the sections of a fit's state.
+fn header_bytes(checkpoint: &[u8]) -> usize {
+    let at = MAGIC.len() + 4;
+    let length = checkpoint[at + 4..].first_chunk().expect("a length");
+    at + SECTION + u64::from_le_bytes(*length) as usize + 4
+}
+
 /// Gives the sections of a checkpoint the checksums of what they hold.
 fn summed(bytes: &[u8]) -> Vec<u8> {
     let mut file = bytes.to_vec();
@@ -95,7 +115,7 @@ fn summed(bytes: &[u8]) -> Vec<u8> {
     file
 }
 
-/// An input of a fit after so many steps.
+/// An input of a fit after so many steps: 0 to 2, whole, and with 128 more without its header.
 ///
 /// # Panics
 /// When it cannot be fitted.
@@ -112,5 +132,7 @@ pub fn kept_fit(kind: u8, steps: u32) -> Vec<u8> {
     // The same bytes however long it took.
     let counters = bytes.windows(4).position(|tag| tag == b"PROG").expect("its counters");
     bytes[counters + SECONDS..counters + SECONDS + 8].fill(0);
-    [&[kind], &summed(&bytes)[..]].concat()
+    let file = summed(&bytes);
+    let start = if kind & HEADLESS == 0 { 0 } else { header_bytes(&file) };
+    [&[kind], &file[start..]].concat()
 }

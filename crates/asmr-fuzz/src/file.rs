@@ -6,7 +6,7 @@ use asmr::coding::QuantisedWeights;
 use asmr::exact::ExactDecoder;
 use asmr::file::{
     AsmrFile, AsmrReader, AsmrWriter, Chunk, Encoding, FileError, FileHeader, Limits, MAGIC,
-    write_progressive,
+    MAX_HEADER_BYTES, MAX_REFINEMENTS, write_progressive,
 };
 use asmr::inference::{Decoder, Precision, Request};
 use asmr::network::{Network, NetworkConfig};
@@ -29,6 +29,12 @@ const REQUEST: usize = 20;
 
 pub(crate) const LIMITS: Limits =
     Limits { max_header_bytes: 1 << 13, max_params: 1 << 14, max_values: 1 << 40, max_table_values: 1 << 17 };
+/// Of files that are written here of what [`LIMITS`] let pass: only the header may be longer, since its numbers are written anew.
+pub(crate) const OWN_LIMITS: Limits = Limits { max_header_bytes: MAX_HEADER_BYTES, ..LIMITS };
+/// The most chunks of a file that is put together, ...
+const MAX_PUT_CHUNKS: usize = 16;
+/// ... and the most passes: the first one, refinements, and corrections.
+const MAX_PUT_PASSES: usize = MAX_REFINEMENTS + 2;
 
 /// A file as it is, and with its checksums made right, without which hardly any change is looked at.
 pub(crate) fn reader(bytes: &[u8]) -> bool {
@@ -42,13 +48,16 @@ pub(crate) fn header(bytes: &[u8]) -> bool {
     check(&assembled(bytes))
 }
 
-/// A request (chunk, thumbnail, precision, and four ranges), then a file put together as [`assembled`] does, with weights as codes;
-/// or with those that are coded drawn from the bytes ([`made`]), if the precision's highest bit is set.
+/// A request (chunk, precision, thumbnail, and four ranges), then a file put together as [`assembled`] does, with weights as codes;
+/// or with those that are coded drawn from the bytes ([`made`]), if the precision's highest bit is set. If the bit below that is, starts
+/// are parts of the extent instead, and ends are lengths of a few samples: no more than 65,535 can be told otherwise.
 pub(crate) fn decoder(bytes: &[u8]) -> bool {
     let Some((request, rest)) = bytes.split_at_checked(REQUEST) else { return false };
     let mut file = assembled(rest);
     if request[1] >= 128 {
-        let drawn = rest.iter().position(|&byte| byte == 0).map_or(&[][..], |end| &rest[end + 1..]);
+        // The first byte is the version, and may be 0 too.
+        let json = rest.get(1..).unwrap_or_default();
+        let drawn = json.iter().position(|&byte| byte == 0).map_or(&[][..], |end| &json[end + 1..]);
         let Some((made, chunks)) = made(&file, drawn) else { return false };
         file = made;
         assert!(check(&file), "what was made is whole");
@@ -64,12 +73,21 @@ pub(crate) fn decoder(bytes: &[u8]) -> bool {
     let precisions = [Precision::F32, Precision::Int16, Precision::Int8, Precision::Bf16];
     let precision = precisions[usize::from(request[1]) % precisions.len()];
     let thumbnail = usize::from(u16::from_le_bytes([request[2], request[3]]));
+    let info = header.chunk_signal(chunk);
     let place = |i: usize| u64::from(u16::from_le_bytes([request[4 + 2 * i], request[5 + 2 * i]]));
-    let region = Region {
+    let mut region = Region {
         start: std::array::from_fn(|axis| place(2 * axis)),
         end: std::array::from_fn(|axis| place(2 * axis + 1)),
     };
-    decode(&header.chunk_signal(chunk), &network, precision, &Request { region, thumbnail })
+    if request[1] & 64 != 0 {
+        for (axis, &extent) in info.extents.iter().enumerate() {
+            let start = ((u128::from(region.start[axis]) * extent as u128) >> 16) as u64;
+            // On a box's edge, where a thumbnail may begin.
+            region.start[axis] = start - start % (thumbnail.max(1) as u64);
+            region.end[axis] = region.start[axis] + region.end[axis] % 256;
+        }
+    }
+    decode(&info, &network, precision, &Request { region, thumbnail })
 }
 
 /// Whether a request is refused or served as promised.
@@ -114,8 +132,67 @@ fn decode(info: &SignalInfo, network: &Network, precision: Precision, request: &
         for (a, b) in ends.iter().zip(&one) {
             assert!(a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()), "{a} in a region, {b} alone");
         }
+    } else if work <= MAX_DECODED as u128 && precision == Precision::F32 {
+        check_means(network, &decoder, request, &values);
     }
     true
+}
+
+/// Whether a thumbnail has the means of the samples that it stands for. Both are sums of the same features and the same weights, taken
+/// in different order; on networks with outputs of order 1 they differ by less than 1e-5 (docs/NUMERICS.md, which gives no bound where
+/// phases exceed 1e8 rad).
+fn check_means(network: &Network, decoder: &Decoder, request: &Request, means: &[f32]) {
+    let config = network.config();
+    let layout = config.layout();
+    let (extents, channels) = (config.partition.extents(), config.channels);
+    let n_axes = extents.len();
+    let Request { region, thumbnail } = *request;
+    let full = Request { region, thumbnail: 1 };
+    let sides = full.output_extents(&config.partition).expect("its thumbnail was decoded");
+    let mut values = vec![0f32; sides.iter().product::<usize>() * channels];
+    decoder.decode(&full, &mut values).expect("its extents were told");
+    let inner = network.params().iter().take(layout.output_weight.start);
+    let largest = inner.fold(0f64, |most, w| most.max(f64::from(w.abs())));
+    let omega = f64::from(config.omega_0);
+    let phase = omega * omega.max(1.0) * largest * (config.width + n_axes + 1) as f64;
+    // Weights that no fit gives may exceed any number.
+    let is_bounded = phase < 1e8 && network.params().iter().all(|w| w.is_finite());
+    if !is_bounded || !values.iter().chain(means).all(|x| x.is_finite()) {
+        return;
+    }
+    let small = request.output_extents(&config.partition).expect("as above");
+    let mut sums = vec![(0f64, 0f64); means.len()];
+    for (i, value) in values.iter().enumerate() {
+        let (mut rest, mut place, mut step) = (i / channels, 0, 1);
+        for axis in (0..n_axes).rev() {
+            // An axis of one sample is its own mean.
+            let side = if extents[axis] > 1 { thumbnail } else { 1 };
+            place += rest % sides[axis] / side * step;
+            rest /= sides[axis];
+            step *= small[axis];
+        }
+        let (sum, n) = &mut sums[place * channels + i % channels];
+        *sum += f64::from(*value);
+        *n += 1.0;
+    }
+    // What an output can reach at most: features lie in [-1, 1].
+    let weights = &network.params()[layout.output_weight.clone()];
+    let biases = &network.params()[layout.output_bias.clone()];
+    let most = |channel: usize| {
+        let row = &weights[channel * config.width..][..config.width];
+        f64::from(biases[channel].abs()) + row.iter().map(|w| f64::from(w.abs())).sum::<f64>()
+    };
+    // Of either chain, 2d + 4 roundings of terms up to that.
+    let per_unit = 1e-5 + 2.0 * (2.0 * config.width as f64 + 4.0) * 2f64.powi(-24);
+    for (i, (&mean, (sum, n))) in means.iter().zip(sums).enumerate() {
+        // The smallest numbers have no relative error.
+        let (expected, tolerance) = (sum / n, per_unit * most(i % channels) + 1e-36);
+        let is_close = (f64::from(mean) - expected).abs() <= tolerance;
+        assert!(
+            is_close,
+            "value {i} of a thumbnail is {mean}, and the mean {expected}, within {tolerance:e}"
+        );
+    }
 }
 
 /// Reads bytes in every way and holds the results against each other.
@@ -236,7 +313,7 @@ fn check_written(bytes: &[u8], header: &FileHeader, chunks: &[Chunk]) {
         let n_parts = header.n_chunks();
         assert!(stored(&once, n_parts) == stored(bytes, n_parts), "the same weights as other bytes");
     }
-    let mut reader = AsmrReader::open(Cursor::new(&once[..]), &Limits::default()).expect("our own file");
+    let mut reader = AsmrReader::open(Cursor::new(&once[..]), &OWN_LIMITS).expect("our own file");
     assert_eq!(reader.header(), header);
     let again: Vec<Chunk> =
         (0..chunks.len()).map(|chunk| reader.chunk(chunk).expect("our own chunk")).collect();
@@ -247,8 +324,7 @@ fn check_written(bytes: &[u8], header: &FileHeader, chunks: &[Chunk]) {
 fn written(header: &FileHeader, chunks: &[Chunk]) -> Vec<u8> {
     if !header.refinements.is_empty() {
         let unordered = written_in_chunks(&FileHeader { refinements: Vec::new(), ..header.clone() }, chunks);
-        let mut reader =
-            AsmrReader::open(Cursor::new(&unordered[..]), &Limits::default()).expect("our own file");
+        let mut reader = AsmrReader::open(Cursor::new(&unordered[..]), &OWN_LIMITS).expect("our own file");
         let passes = &mut |network: &Network, weights: &QuantisedWeights| {
             weights.nearest_passes(network.config(), &header.refinements)
         };
@@ -282,15 +358,15 @@ fn header_end(bytes: &[u8]) -> Option<usize> {
     Some(PREFIX + len).filter(|&end| end <= bytes.len())
 }
 
-/// Parts that the index lists.
-fn number_of_parts(json: &[u8]) -> Option<usize> {
+/// Chunks and passes; the index lists a part for each of both.
+fn number_of_parts(json: &[u8]) -> Option<(usize, usize)> {
     let value: serde_json::Value = serde_json::from_slice(json).ok()?;
     let chunks = &value["chunks"];
     let n_passes = match chunks["refinements"].as_array() {
         Some(refinements) => 1 + refinements.len() + usize::from(chunks["max_error"].is_number()),
         None => 1,
     };
-    (chunks["n"].as_u64()? as usize).checked_mul(n_passes)
+    Some((chunks["n"].as_u64()? as usize, n_passes))
 }
 
 /// The file with right checksums, as far as it can be told where they are.
@@ -308,9 +384,8 @@ fn summed(bytes: &[u8]) -> Vec<u8> {
         }
         return bytes;
     }
-    let Some(n) = number_of_parts(&bytes[PREFIX..end]).filter(|&n| n <= bytes.len() / ENTRY) else {
-        return bytes;
-    };
+    let n = number_of_parts(&bytes[PREFIX..end]).and_then(|(n, n_passes)| n.checked_mul(n_passes));
+    let Some(n) = n.filter(|&n| n <= bytes.len() / ENTRY) else { return bytes };
     if end + n * ENTRY + 8 > bytes.len() {
         return bytes;
     }
@@ -359,7 +434,9 @@ pub fn assembled(bytes: &[u8]) -> Vec<u8> {
         file.extend(sum.to_le_bytes());
         return file;
     }
-    let n = number_of_parts(json).filter(|n| (1..=16).contains(n)).unwrap_or(1);
+    let is_put =
+        |&(n, n_passes): &(usize, usize)| (1..=MAX_PUT_CHUNKS).contains(&n) && n_passes <= MAX_PUT_PASSES;
+    let n = number_of_parts(json).filter(is_put).map_or(1, |(n, n_passes)| n * n_passes);
     let chunks: Vec<Vec<u8>> = if version == 2 {
         vec![weights.iter().chain(&[0; 4]).cycle().take(needed).copied().collect(); n]
     } else {
@@ -416,7 +493,7 @@ fn stored(file: &[u8], n_parts: usize) -> &[u8] {
 /// # Panics
 /// When the file is not within its own lengths, which an opened one is.
 pub fn parts(file: &[u8]) -> Result<Vec<u8>, FileError> {
-    let reader = AsmrReader::open(Cursor::new(file), &Limits::default())?;
+    let reader = AsmrReader::open(Cursor::new(file), &OWN_LIMITS)?;
     let end = header_end(file).expect("it was opened");
     let json = file[PREFIX..end].trim_ascii_end();
     let n_parts = reader.header().n_chunks() * reader.header().n_passes();

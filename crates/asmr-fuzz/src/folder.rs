@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// What stands before a file's name in an input that is a folder.
-const MARK: &[u8] = b"\n==";
+pub(crate) const MARK: &[u8] = b"\n==";
 /// The most files of such a folder.
 const MAX_FILES: usize = 24;
 

@@ -7,6 +7,7 @@
 
 mod checkpoint;
 mod file;
+mod flac;
 mod folder;
 mod made;
 mod media;

@@ -4,15 +4,17 @@
 use std::io::Cursor;
 
 use asmr::coding::{MAX_MAGNITUDE, QuantisedWeights, Step, TensorSteps};
-use asmr::file::{AsmrReader, AsmrWriter, Chunk, Encoding, FileHeader, Limits, write_progressive};
+use asmr::file::{AsmrReader, AsmrWriter, Chunk, Encoding, FileHeader, write_progressive};
 use asmr::network::{Network, NetworkConfig};
 use asmr::residual;
 
-use crate::file::{LIMITS, MAX_CORRECTED};
+use crate::file::{LIMITS, OWN_LIMITS};
 
 /// Of steps.
 const CODES_PER_OCTAVE: u8 = 4;
 const MAX: i64 = MAX_MAGNITUDE as i64;
+/// The most weights of all passes together, and the most corrections: each is drawn and coded one by one.
+const MAX_DRAWN: u64 = 1 << 14;
 
 /// Bytes over and over; zeros if there are none.
 struct Draw<'a>(std::iter::Cycle<std::slice::Iter<'a, u8>>);
@@ -77,13 +79,14 @@ impl<'a> Draw<'a> {
 }
 
 /// The header of an assembled file with weights and corrections of `bytes`, as a file, and its chunks; `None` where they are not
-/// coded, or too much to try.
+/// coded, or too much to try. (Its header is written anew, and may be too long then.)
 pub(crate) fn made(assembled: &[u8], bytes: &[u8]) -> Option<(Vec<u8>, Vec<Chunk>)> {
     let header = AsmrReader::open(Cursor::new(assembled), &LIMITS).ok()?.header().clone();
     let n_chunks = header.n_chunks();
+    let n_weights = (n_chunks as u64).saturating_mul(header.network.n_params() as u64);
     let is_little = header.encoding == Encoding::Coded
-        && n_chunks as u64 * header.network.n_params() as u64 <= LIMITS.max_params
-        && (header.max_error.is_none() || header.signal.n_values()? <= MAX_CORRECTED);
+        && n_weights.saturating_mul(1 + header.refinements.len() as u64) <= MAX_DRAWN
+        && (header.max_error.is_none() || header.signal.n_values()? <= MAX_DRAWN);
     if !is_little {
         return None;
     }
@@ -108,10 +111,11 @@ pub(crate) fn made(assembled: &[u8], bytes: &[u8]) -> Option<(Vec<u8>, Vec<Chunk
             .expect("they fit the header");
     }
     let file = writer.finish().expect("all chunks were written").0.into_inner();
+    let is_short = |file: &[u8]| AsmrReader::open(Cursor::new(file), &LIMITS).is_ok();
+    let mut reader = AsmrReader::open(Cursor::new(&file[..]), &OWN_LIMITS).expect("our own file");
     if header.refinements.is_empty() {
-        return Some((file, chunks));
+        return is_short(&file).then_some((file, chunks));
     }
-    let mut reader = AsmrReader::open(Cursor::new(&file[..]), &Limits::default()).expect("our own file");
     let mut passes = all_passes.into_iter();
     let (writer, _) = write_progressive(
         &mut reader,
@@ -120,7 +124,8 @@ pub(crate) fn made(assembled: &[u8], bytes: &[u8]) -> Option<(Vec<u8>, Vec<Chunk
         Cursor::new(Vec::new()),
     )
     .expect("the passes lead to the weights");
-    Some((writer.into_inner(), chunks))
+    let file = writer.into_inner();
+    is_short(&file).then_some((file, chunks))
 }
 
 /// Codes of a chunk's slabs.

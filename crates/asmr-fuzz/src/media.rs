@@ -1,5 +1,6 @@
 //! Pictures, sound and films.
 
+use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
@@ -9,7 +10,7 @@ use asmr_media::{
     open_audio_frames, open_picture, open_video, read_image_from, recognise,
 };
 
-use crate::{check_message, folder};
+use crate::{check_message, flac, folder};
 
 /// What a reader may hold: far more than an input of a few kilobytes needs.
 pub(crate) const LIMITS: Limits =
@@ -124,13 +125,24 @@ fn sum_pages(bytes: &mut [u8]) {
     }
 }
 
-/// A part of a recording is that part of the whole. Ogg pages get right checksums.
+/// A part of a recording is that part of the whole. Ogg pages get right checksums; FLAC is read as it is, and with those of its frames
+/// made right and none of its samples.
 pub(crate) fn audio(bytes: &[u8]) -> bool {
-    let mut bytes = bytes.to_vec();
     if bytes.starts_with(b"OggS") {
+        let mut bytes = bytes.to_vec();
         sum_pages(&mut bytes);
+        return recording(&bytes);
     }
-    let path = folder::file("a", &bytes);
+    let is_taken = recording(bytes);
+    if !bytes.starts_with(flac::MAGIC) {
+        return is_taken;
+    }
+    let summed = flac::summed(bytes);
+    if summed == bytes { is_taken } else { recording(&summed) || is_taken }
+}
+
+fn recording(bytes: &[u8]) -> bool {
+    let path = folder::file("a", bytes);
     is_recognised(&path);
     let is_sound = is_audio(&path).expect("a regular file can be looked at");
     let opened = open_audio(&path, &AudioPart::default());
@@ -145,17 +157,34 @@ pub(crate) fn audio(bytes: &[u8]) -> bool {
     true
 }
 
-/// A part of a film is that part of the whole. Never anything but Y4M, which is read here and by no other program.
+/// A part of a film is that part of the whole. Never anything but Y4M and folders of frames ([`folder::unpack`]), which are read here
+/// and by no other program.
 pub(crate) fn y4m(bytes: &[u8]) -> bool {
     const MAGIC: &[u8] = b"YUV4MPEG2";
+    if bytes.starts_with(folder::MARK) {
+        let path = folder::path("frames");
+        fs::create_dir(&path).expect("the last one was removed");
+        for (name, content) in folder::unpack(bytes) {
+            // Folders in the folder are not looked into.
+            if !name.contains('/') {
+                fs::write(path.join(&name), content).expect("a temporary file can be written");
+            }
+        }
+        let is_taken = film(&path);
+        fs::remove_dir_all(&path).expect("it was made here");
+        return is_taken;
+    }
     let bytes = if bytes.starts_with(MAGIC) { bytes.to_vec() } else { [MAGIC, b" ", bytes].concat() };
-    let path = folder::file("a.y4m", &bytes);
-    is_recognised(&path);
-    let Some(whole) = read(open_video(&path, &FrameRange::default(), &LIMITS)) else { return false };
+    film(&folder::file("a.y4m", &bytes))
+}
+
+fn film(path: &Path) -> bool {
+    recognise(path, &ReadOptions::default()).expect("what is there can be looked at");
+    let Some(whole) = read(open_video(path, &FrameRange::default(), &LIMITS)) else { return false };
     let n = whole.info.extents[0];
     let (start, end) = (n / 3, n / 3 + (n / 2).max(1));
     let frames = FrameRange { start: start as u64, end: Some(end as u64), rate: None };
-    let part = read(open_video(&path, &frames, &LIMITS)).expect("a part of what was read whole");
+    let part = read(open_video(path, &frames, &LIMITS)).expect("a part of what was read whole");
     let slice = whole.info.slice_values();
     assert!(part.values == whole.values.slice(start * slice..end * slice), "frames {start} to {end} differ");
     true

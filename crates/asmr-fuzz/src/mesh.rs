@@ -9,17 +9,20 @@ use crate::media::{LIMITS, refused};
 /// OBJ, PLY and STL, by content and, where that leaves it open, by each name. What is read is sound, survives writing,
 /// and becomes a grid.
 pub(crate) fn meshes(bytes: &[u8]) -> bool {
+    // Voxels are made in slabs of 8: two of them, or three, the last one partly there.
+    let resolution = if bytes.len().is_multiple_of(2) { 11 } else { 17 };
     let path = folder::file("a", bytes);
     if is_mesh(&path) {
-        return check(read_mesh(&path, &LIMITS));
+        return check(read_mesh(&path, &LIMITS), resolution);
     }
     read_mesh(&path, &LIMITS).expect_err("it is no mesh");
     // All, whatever the first one says.
-    let taken = ["a.obj", "a.ply", "a.stl"].map(|name| check(read_mesh(&folder::file(name, bytes), &LIMITS)));
+    let names = ["a.obj", "a.ply", "a.stl"];
+    let taken = names.map(|name| check(read_mesh(&folder::file(name, bytes), &LIMITS), resolution));
     taken.contains(&true)
 }
 
-fn check(read: Result<Mesh, asmr_media::MediaError>) -> bool {
+fn check(read: Result<Mesh, asmr_media::MediaError>, resolution: usize) -> bool {
     let mesh = match read {
         Ok(mesh) => mesh,
         Err(error) => {
@@ -44,13 +47,13 @@ fn check(read: Result<Mesh, asmr_media::MediaError>) -> bool {
         return true;
     }
     for field in [ShapeField::Occupancy, ShapeField::Distance] {
-        let options = ShapeOptions { resolution: 5, field, ..ShapeOptions::default() };
+        let options = ShapeOptions { resolution, field, ..ShapeOptions::default() };
         match voxelise(&mesh, &options) {
             Ok((info, samples, _)) => {
                 info.validate().expect("a grid is a signal");
-                assert_eq!(samples.len(), 125);
+                assert_eq!(samples.len(), resolution.pow(3));
                 let range = info.value_range.expect("a grid has one");
-                let (least, greatest) = samples.min_max().expect("125 values");
+                let (least, greatest) = samples.min_max().expect("values");
                 assert!(
                     least >= range.low() && greatest <= range.high(),
                     "{least} to {greatest} in {range:?}"

@@ -2,16 +2,46 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::path::Path;
 
+use asmr::metadata::Media;
 use asmr::signal::{SampleType, Samples};
 use asmr_media::{ReadOptions, VolumeOptions, open_volume, recognise, volume_kind};
 use flate2::{Compression, write::GzEncoder};
 use serde_json::Value;
 
 use crate::folder;
-use crate::media::{LIMITS, read};
+use crate::media::{LIMITS, Whole, read, refused};
 
-/// NIfTI-1, plain or packed, `.npy` and `.npz`. Of what is NIfTI-1, the packed form has the same values.
+/// Bytes of a NIfTI-1 header, and where its magic is.
+const NIFTI_HEADER: usize = 348;
+const NIFTI_MAGIC: usize = 344;
+
+/// Opens what may have several arrays, which is refused until one is named: the first one then. Distances that are given are taken.
+fn open_array(path: &Path) -> Option<Whole> {
+    let options = match open_volume(path, &VolumeOptions::default(), &LIMITS) {
+        Err(error) if error.to_string().ends_with("; name the one that is meant") => {
+            refused(&error);
+            let message = error.to_string();
+            let names = message.strip_suffix("; name the one that is meant")?;
+            let (_, names) = names.rsplit_once(" arrays: ").or_else(|| names.rsplit_once(" arrays are "))?;
+            let name = names.split(", ").next()?;
+            VolumeOptions { array: Some(name.to_owned()), ..VolumeOptions::default() }
+        }
+        _ => VolumeOptions::default(),
+    };
+    let whole = read(open_volume(path, &options, &LIMITS))?;
+    let spacing: Vec<f64> = (1..=whole.info.extents.len()).map(|axis| 0.5 * axis as f64).collect();
+    let options = VolumeOptions { spacing: Some(spacing.clone()), ..options };
+    let spaced = read(open_volume(path, &options, &LIMITS)).expect("what was read without distances");
+    let Media::Volume(volume) = &spaced.info.media else { panic!("{:?} of a volume", spaced.info.media) };
+    assert_eq!(volume.spacing, spacing);
+    assert!(spaced.values == whole.values, "values differ with distances");
+    Some(whole)
+}
+
+/// NIfTI-1, plain or packed, `.npy` and `.npz`. Of what is NIfTI-1, the packed form has the same values. What says that its values are in
+/// a file of their own has those behind its header there.
 pub(crate) fn volumes(bytes: &[u8]) -> bool {
     // By content where there is one; what is damaged beyond that goes by its name.
     let name = match bytes {
@@ -23,6 +53,16 @@ pub(crate) fn volumes(bytes: &[u8]) -> bool {
     let path = folder::file(name, bytes);
     recognise(&path, &ReadOptions::default()).expect("a regular file can be looked at");
     volume_kind(&path).expect("as above").expect("its name tells if its content does not");
+    if matches!(name, "a.npz" | "a.npy") {
+        return open_array(&path).is_some();
+    }
+    let image = bytes.get(NIFTI_HEADER..).filter(|_| bytes[NIFTI_MAGIC..].starts_with(b"ni1\0"));
+    let images = ["a.img", "packed.img"].map(folder::path);
+    if let Some(image) = image {
+        for path in &images {
+            fs::write(path, image).expect("a temporary file can be written");
+        }
+    }
     let plain = read(open_volume(&path, &VolumeOptions::default(), &LIMITS));
     let is_taken = plain.is_some();
     if name == "a.nii" {
@@ -36,6 +76,12 @@ pub(crate) fn volumes(bytes: &[u8]) -> bool {
                 assert!(plain.values == packed.values, "packed values differ");
             }
             (plain, packed) => assert_eq!(plain.is_some(), packed.is_some(), "plain, and packed"),
+        }
+    }
+    if image.is_some() {
+        // Not for the next input.
+        for path in &images {
+            fs::remove_file(path).expect("it was made here");
         }
     }
     is_taken
@@ -102,7 +148,7 @@ pub(crate) fn zarr(bytes: &[u8]) -> bool {
         let _ = file.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&file, content));
     }
     let kind = volume_kind(&path).expect("a folder can be looked at");
-    let opened = read(open_volume(&path, &VolumeOptions::default(), &LIMITS));
+    let opened = open_array(&path);
     fs::remove_dir_all(&path).expect("it was made here");
     assert!(kind.is_some() || opened.is_none());
     opened.is_some()
