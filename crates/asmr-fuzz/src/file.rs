@@ -22,6 +22,8 @@ const PREFIX: usize = 24;
 const ENTRY: usize = 24;
 /// The most values that are decoded of a file.
 const MAX_DECODED: usize = 1 << 12;
+/// The most samples that are computed for that.
+const MAX_COMPUTED: u128 = 1 << 16;
 /// The most values of a chunk whose corrections are decoded: two slabs.
 pub(crate) const MAX_CORRECTED: u64 = 2 * residual::SLAB_VALUES as u64;
 /// Bytes before the file itself in an input of `decoder`.
@@ -104,9 +106,15 @@ fn decode(info: &SignalInfo, network: &Network, precision: Precision, request: &
         }
     };
     let n = extents.iter().map(|&e| e as u128).product::<u128>() * info.channels as u128;
-    // A mean of many samples needs them all.
-    let work = (0..partition.n_axes()).map(|axis| u128::from(request.region.extent(axis))).product::<u128>();
-    if n > MAX_DECODED as u128 || work > 4 * MAX_DECODED as u128 {
+    // A mean of many samples needs them all, and blocks are computed whole.
+    let last = partition.n_levels() - 1;
+    let of_axis = |axis| {
+        let block = partition.stride(axis, last - 1);
+        let n_blocks = request.region.end[axis].div_ceil(block) - request.region.start[axis] / block;
+        u128::from(n_blocks) * u128::from(block)
+    };
+    let work = (0..partition.n_axes()).map(of_axis).product::<u128>();
+    if n > MAX_DECODED as u128 || work > MAX_COMPUTED {
         return false;
     }
     let decoder = Decoder::with_precision(network, precision);
