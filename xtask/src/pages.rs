@@ -49,14 +49,21 @@ pub(crate) struct Column {
     heading: &'static str,
     /// Decimals of a number; `None`: text, as it stands.
     decimals: Option<usize>,
+    /// Whether what is no number is shown as it stands.
+    has_words: bool,
 }
 
 pub(crate) const fn text(name: &'static str, heading: &'static str) -> Column {
-    Column { name, heading, decimals: None }
+    Column { name, heading, decimals: None, has_words: true }
 }
 
 pub(crate) const fn figure(name: &'static str, heading: &'static str, decimals: usize) -> Column {
-    Column { name, heading, decimals: Some(decimals) }
+    Column { name, heading, decimals: Some(decimals), has_words: false }
+}
+
+/// Numbers, and words such as `exact`.
+pub(crate) const fn figure_or_words(name: &'static str, heading: &'static str, decimals: usize) -> Column {
+    Column { name, heading, decimals: Some(decimals), has_words: true }
 }
 
 /// Whether all pages are what [`write()`] would make them.
@@ -154,13 +161,13 @@ pub(crate) fn table(tsv: &str, columns: &[Column]) -> Result<String, String> {
         for (column, &at) in columns.iter().zip(&places) {
             let shown = match (cells[at], column.decimals) {
                 ("" | "null", _) => "–".to_owned(),
-                (cell, None) => cell.replace('|', "\\|"),
-                (cell, Some(decimals)) => {
+                (cell, decimals) => {
                     let value = cell.parse().ok().filter(|value: &f64| value.is_finite());
-                    number(
-                        value.ok_or_else(|| format!("{} is \"{cell}\", no number", column.name))?,
-                        decimals,
-                    )
+                    match (decimals, value) {
+                        (Some(decimals), Some(value)) => number(value, decimals),
+                        _ if column.has_words => cell.replace('|', "\\|"),
+                        _ => return Err(format!("{} is \"{cell}\", no number", column.name)),
+                    }
                 }
             };
             let _ = write!(out, " {shown} |");
@@ -182,6 +189,15 @@ mod tests {
         let tsv = "# made by x\n# commit y\nmedian_ms\tother\tcase\n1234.56\tz\ta\nnull\t\tb|c\n";
         let expected = "| case | ms |\n|---|---:|\n| a | 1,234.6 |\n| b\\|c | – |\n";
         assert_eq!(table(tsv, COLUMNS).as_deref(), Ok(expected));
+    }
+
+    #[test]
+    fn numbers_and_words() {
+        let columns = [figure_or_words("q", "quality", 2)];
+        assert_eq!(
+            table("q\n1.236\nexact\n", &columns).as_deref(),
+            Ok("| quality |\n|---:|\n| 1.24 |\n| exact |\n")
+        );
     }
 
     #[test]

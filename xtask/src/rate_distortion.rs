@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use crate::pages::{Page, Section, VERSION, figure, text};
+use crate::pages::{Page, Section, VERSION, figure, figure_or_words, text};
 use crate::plot::{Axis, Curve, Plot};
 use crate::read;
 use crate::results::{commit, machine, replace, run_command, value};
@@ -312,7 +312,7 @@ const SECTIONS: &[Section] = &[
             text("setting", "setting"),
             figure("rate_bits", "bits/sample", 3),
             text("measure", "measure"),
-            text("quality", "quality"),
+            figure_or_words("quality", "quality", 2),
             figure("width", "width", 0),
             figure("mac_exec", "executed MAC/sample", 0),
             figure("seconds", "encode, s", 1),

@@ -71,13 +71,15 @@ const COLUMNS: [&str; 14] = [
     "decode_msamples_s",
     "commit",
 ];
+/// Where the rate stands.
+const RATE: usize = 6;
 const SCRIPT: &str = "crates/asmr-zoo/peers/classic_media.py";
 const LOSSLESS: &str = "lossless";
 
 /// The table, written anew after each row.
 struct Table {
     path: PathBuf,
-    /// By signal, codec and setting.
+    /// By signal, codec and setting; in the file those with more bits come later.
     rows: BTreeMap<String, Vec<String>>,
 }
 
@@ -101,7 +103,10 @@ impl Table {
     }
 
     fn save(&self) -> Result<(), String> {
-        let lines: Vec<String> = self.rows.values().map(|row| row.join("\t")).collect();
+        let mut rows: Vec<&Vec<String>> = self.rows.values().collect();
+        let rate = |row: &[String]| row[RATE].parse().unwrap_or(f64::INFINITY);
+        rows.sort_by(|a, b| (&a[0], &a[2]).cmp(&(&b[0], &b[2])).then(rate(a).total_cmp(&rate(b))));
+        let lines: Vec<String> = rows.into_iter().map(|row| row.join("\t")).collect();
         let text = format!(
             "# Sound, a film and a volume: `asmr encode SIGNAL {} --bpp RATE` and `asmr encode SIGNAL --lossless`, and classic codecs by {SCRIPT}; made by `cargo xtask results rate-distortion-kinds`\n\
              # SNR compares waveforms, which MP3 and Opus do not keep: they are made for the ear, and it is no measure of them\n\
