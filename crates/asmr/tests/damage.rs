@@ -4,10 +4,17 @@ use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use asmr::file::{AsmrFile, AsmrReader, Chunk, FileError, FileHeader, Limits};
+use asmr::file::{AsmrFile, AsmrReader, Chunk, FileError, FileHeader, Limits, MAX_HEADER_BYTES};
 
 /// Longer files are left to others' tests, for the time that they take.
 const MAX_BYTES: usize = 6 << 10;
+/// One of them has a large grid.
+const LIMITS: Limits = Limits {
+    max_header_bytes: MAX_HEADER_BYTES,
+    max_params: 1 << 20,
+    max_values: 1 << 40,
+    max_table_values: 1 << 20,
+};
 
 /// Files that other tests and the fuzzers have: names and bytes.
 fn files() -> Vec<(PathBuf, Vec<u8>)> {
@@ -30,7 +37,7 @@ fn files() -> Vec<(PathBuf, Vec<u8>)> {
 type Passes = Vec<Vec<Chunk>>;
 
 fn all_passes(bytes: &[u8]) -> Result<(FileHeader, Passes), FileError> {
-    let mut reader = AsmrReader::open(Cursor::new(bytes), &Limits::default())?;
+    let mut reader = AsmrReader::open(Cursor::new(bytes), &LIMITS)?;
     let header = reader.header().clone();
     let passes = (0..header.n_chunks())
         .map(|chunk| (1..=header.n_passes()).map(|n| reader.first_passes(chunk, n)).collect())
@@ -40,8 +47,8 @@ fn all_passes(bytes: &[u8]) -> Result<(FileHeader, Passes), FileError> {
 
 /// Reads what is left of a damaged file in every way: never the whole of it, and no chunk but as it was.
 fn is_noticed(damaged: &[u8], header: &FileHeader, expected: &Passes) {
-    assert!(AsmrFile::read_from_bytes(damaged, &Limits::default()).is_err(), "read as a whole");
-    let Ok(mut reader) = AsmrReader::open_damaged(Cursor::new(damaged), &Limits::default()) else { return };
+    assert!(AsmrFile::read_from_bytes(damaged, &LIMITS).is_err(), "read as a whole");
+    let Ok(mut reader) = AsmrReader::open_damaged(Cursor::new(damaged), &LIMITS) else { return };
     assert_eq!(reader.header(), header, "another header");
     let mut is_whole = reader.check_length().is_ok();
     for (chunk, expected) in expected.iter().enumerate() {
