@@ -23,6 +23,10 @@ pub(crate) fn summed(bytes: &[u8]) -> Vec<u8> {
     for (i, &start) in starts.iter().enumerate() {
         let end = starts.get(i + 1).copied().unwrap_or(file.len());
         let frame = &mut file[start..end];
+        // The next one may seem to begin within the header.
+        if frame.len() < LEAST_HEADER {
+            continue;
+        }
         let n = header_bytes(frame);
         if n + 3 > frame.len() {
             continue;

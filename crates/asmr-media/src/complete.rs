@@ -1,4 +1,4 @@
-//! Is the whole file there? For formats whose decoders fill a missing end with grey and call it a success, or take memory
+//! Is the whole file there, and as it says? For formats whose decoders fill a missing end with grey and call it a success, or take memory
 //! for what is promised before they look whether it is there.
 
 use std::io::{self, BufRead, Seek, SeekFrom};
@@ -51,7 +51,8 @@ fn jpeg<R: BufRead + Seek>(reader: &mut R) -> io::Result<Option<String>> {
     }
 }
 
-/// Compares the RIFF header's length with the file's.
+/// Compares the RIFF header's length with the file's, and the extents of a lossy frame with those of its canvas: the decoder takes
+/// memory by the frame's own, up to 400 MB, before it compares them.
 fn webp<R: BufRead + Seek>(reader: &mut R) -> io::Result<Option<String>> {
     let actual = reader.seek(SeekFrom::End(0))?;
     reader.seek(SeekFrom::Start(0))?;
@@ -59,7 +60,61 @@ fn webp<R: BufRead + Seek>(reader: &mut R) -> io::Result<Option<String>> {
     reader.read_exact(&mut header)?;
     let [.., a, b, c, d] = header;
     let promised = u64::from(u32::from_le_bytes([a, b, c, d])) + 8;
-    Ok((actual < promised).then(|| format!("it has {actual} of the {promised} bytes its header promises")))
+    if actual < promised {
+        return Ok(Some(format!("it has {actual} of the {promised} bytes its header promises")));
+    }
+    reader.seek(SeekFrom::Start(12))?;
+    match webp_frames(reader, actual) {
+        // The decoder says better what is wrong with the chunks.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        other => other,
+    }
+}
+
+/// Walks the chunks (RFC 9649, section 2): each lossy frame of an extended file must have its canvas' extents, in an animation those of its
+/// own `ANMF` chunk.
+fn webp_frames<R: BufRead + Seek>(reader: &mut R, end: u64) -> io::Result<Option<String>> {
+    let mut canvas: Option<[u32; 2]> = None;
+    let mut at = 12;
+    while at < end {
+        reader.seek(SeekFrom::Start(at))?;
+        let mut head = [0; 8];
+        reader.read_exact(&mut head)?;
+        let [name @ .., a, b, c, d] = head;
+        let length = u64::from(u32::from_le_bytes([a, b, c, d]));
+        // Chunks have even lengths; those of a frame of an animation lie within it.
+        let mut next = at + 8 + length + length % 2;
+        // Extents less one, in three bytes each, after 4 bytes of flags or 6 of a place.
+        let mut less_one = |skipped: i64| -> io::Result<[u32; 2]> {
+            let mut sides = [0; 6];
+            reader.seek_relative(skipped)?;
+            reader.read_exact(&mut sides)?;
+            let [a, b, c, d, e, f] = sides;
+            Ok([u32::from_le_bytes([a, b, c, 0]) + 1, u32::from_le_bytes([d, e, f, 0]) + 1])
+        };
+        match &name {
+            b"VP8X" => canvas = Some(less_one(4)?),
+            b"ANMF" => {
+                canvas = Some(less_one(6)?);
+                next = at + 8 + 16;
+            }
+            b"VP8 " => {
+                let mut frame = [0; 10];
+                reader.read_exact(&mut frame)?;
+                let [.., a, b, c, d] = frame;
+                let sides = [[a, b], [c, d]].map(|side| u32::from(u16::from_le_bytes(side) & 0x3FFF));
+                if let Some([width, height]) = canvas.filter(|canvas| *canvas != sides) {
+                    return Ok(Some(format!(
+                        "a frame has {} × {} pixels where {width} × {height} are announced",
+                        sides[0], sides[1]
+                    )));
+                }
+            }
+            _ => {}
+        }
+        at = next;
+    }
+    Ok(None)
 }
 
 /// Compares what the entries of the first directory point to with the file's length (TIFF 6.0, section 2; `BigTIFF` has
