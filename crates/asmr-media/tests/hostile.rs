@@ -60,6 +60,29 @@ fn whole_files() -> Vec<(&'static str, Vec<u8>)> {
     files
 }
 
+/// A lossy frame says its extents once more, and memory is taken by them.
+#[test]
+fn frames_of_webp_have_the_extents_of_their_canvas() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/pictures/lossy-alpha.webp");
+    let whole = fs::read(path).unwrap();
+    assert_eq!(read(&whole, "a.webp").unwrap().info().extents, [7, 20]);
+    let frame = whole.windows(4).position(|name| name == b"VP8 ").unwrap() + 8;
+    assert_eq!(whole[frame + 3..frame + 10], [0x9D, 0x01, 0x2A, 20, 0, 7, 0]);
+    // Wider, higher, and both as large as may be.
+    for (at, sides, says) in [
+        (6, vec![21, 0], "21 × 7"),
+        (8, vec![8, 0], "20 × 8"),
+        (6, vec![0xFF, 0x3F, 0xFF, 0x3F], "16383 × 16383"),
+    ] {
+        let mut bytes = whole.clone();
+        bytes[frame + at..][..sides.len()].copy_from_slice(&sides);
+        let error = read(&bytes, "a.webp").unwrap_err();
+        assert!(matches!(error, MediaError::Damaged { .. }), "{error}");
+        let error = error.to_string();
+        assert!(error.contains(&format!("a frame has {says} pixels where 20 × 7 are announced")), "{error}");
+    }
+}
+
 #[test]
 fn cut_files_are_errors_or_lack_nothing() {
     for (name, bytes) in whole_files() {
