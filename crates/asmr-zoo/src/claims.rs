@@ -376,8 +376,14 @@ fn explicit_is_cheapest(fits: &Fits<'_>) -> Judgement {
 }
 
 fn as_elsewhere(fits: &Fits<'_>) -> Judgement {
+    let contestants = &fits.section.experiment.contestants;
+    let unknown: Vec<&str> =
+        contestants.iter().filter(|c| c.elsewhere.is_empty()).map(|c| c.name.as_str()).collect();
+    if !unknown.is_empty() {
+        return Err(format!("there is no figure from elsewhere for {}", unknown.join(", ")));
+    }
     let mut differences = Vec::new();
-    for contestant in &fits.section.experiment.contestants {
+    for contestant in contestants {
         for there in &contestant.elsewhere {
             let here = fits.summary(contestant)?.of_signal(&there.signal, "psnr_db");
             let here = here.ok_or_else(|| format!("{} has no PSNR on {}", contestant.name, there.signal))?;

@@ -371,11 +371,10 @@ impl Experiment {
                 None => Ok(()),
             }
         };
-        let names: Vec<String> = self.all_signals().iter().map(SignalSpec::name).collect();
-        distinct("signal", &names)?;
-        let names_of_signals = names.clone();
+        let signals: Vec<String> = self.all_signals().iter().map(SignalSpec::name).collect();
+        distinct("signal", &signals)?;
         distinct("contestant", &self.contestants.iter().map(|c| c.name.clone()).collect::<Vec<_>>())?;
-        let names = names.iter().chain(self.contestants.iter().map(|contestant| &contestant.name));
+        let names = signals.iter().chain(self.contestants.iter().map(|contestant| &contestant.name));
         if let Some(name) =
             names.into_iter().find(|name| name.starts_with('#') || name.contains(['\t', '\n']))
         {
@@ -412,8 +411,7 @@ impl Experiment {
                     "{name} is by_time: its settings follow from seconds, and it takes no others and no steps"
                 ));
             }
-            if let Some(unknown) =
-                contestant.elsewhere.iter().find(|there| !names_of_signals.contains(&there.signal))
+            if let Some(unknown) = contestant.elsewhere.iter().find(|there| !signals.contains(&there.signal))
             {
                 return Err(format!(
                     "{name} has a figure for {}, and there is no such signal",

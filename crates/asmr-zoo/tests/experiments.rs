@@ -411,6 +411,14 @@ fn fits_are_held_beside_those_elsewhere() {
         assert_eq!(claim.verdict, verdict, "{}", claim.figure);
         assert!(claim.figure.contains(says), "{}", claim.figure);
     }
+    // What is not known elsewhere proves nothing.
+    let mut unknown = section("29.5");
+    unknown.experiment.contestants[1].elsewhere.clear();
+    let claim = claims(&[unknown], false).pop().unwrap();
+    assert_eq!(
+        (claim.verdict, claim.figure.as_str()),
+        (Verdict::Unmeasured, "there is no figure from elsewhere for SIREN")
+    );
     let html = section("29.4").part().tables;
     assert!(html.contains("<td>29.40</td><td>30.00</td><td>-0.60</td><td>a &lt;paper&gt;</td>"), "{html}");
 }
