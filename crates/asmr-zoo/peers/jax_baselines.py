@@ -34,7 +34,7 @@ picture = np.asarray(Image.open(sys.argv[1]).convert("L"), np.float32)
 if WHOLE:
     TOP, LEFT, SIDE, STEPS, SEEDS, BATCH = 0, 0, 512, 500, 3, 1 << 14
     SIREN = dict(width=256, rate=1e-3)
-    FFN = dict(n_frequencies=128, sigma=10.0, fans=[256, 256, 256, 1], rate=1e-3)
+    FFN = dict(n_frequencies=128, sigma=10.0, fans=[256, 256, 256, 256, 1], rate=1e-3)
     KILONERF = dict(cells=16, n_frequencies=10, rate=5e-3)
     LOE = dict(tiles=[8, 8, 8], n_frequencies=8, width=24, rate=1e-2)
     NGP = dict(levels=8, size=1 << 15, coarsest=16, finest=256, width=64, rate=1e-2)

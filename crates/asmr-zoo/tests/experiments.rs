@@ -113,6 +113,7 @@ fn every_file_is_an_experiment() {
             "modulators",
             "shapes",
             "sharing",
+            "siren-batches",
             "ultra-low-mac",
             "video",
             "volumes",
