@@ -309,13 +309,21 @@ fn better_than_siren(fits: &Fits<'_>) -> Judgement {
         _ => Verdict::Partly,
     };
     let spread = differences.iter().filter_map(|(_, spread)| *spread).reduce(f64::max);
-    Ok((
-        format!(
-            "better on {n_better} and worse on {n_worse} of {n} signals, {mean:+.2} dB on the mean, each at its best rate; {}",
-            ties(spread.unwrap_or(TIE), spread)
-        ),
-        verdict,
-    ))
+    let mut figure = format!(
+        "better on {n_better} and worse on {n_worse} of {n} signals, {mean:+.2} dB on the mean, each at its best rate; {}",
+        ties(spread.unwrap_or(TIE), spread)
+    );
+    let batches = (asmr.mean("batch"), siren.mean("batch"));
+    let Some(unequal) = unequal_batches(batches) else { return Ok((figure, verdict)) };
+    figure += &unequal;
+    Ok((figure, if verdict == Verdict::Holds { Verdict::Partly } else { verdict }))
+}
+
+/// What is to be said where ASMR's steps have more than twice the samples that SIREN's have: as many steps are not the same then.
+fn unequal_batches(batches: (Option<f64>, Option<f64>)) -> Option<String> {
+    let (asmr, siren) = (batches.0?, batches.1?);
+    (asmr > 2.0 * siren)
+        .then(|| format!("; a step of ASMR has {asmr:.0} samples on the mean, one of SIREN {siren:.0}"))
 }
 
 fn cheaper_than_siren(fits: &Fits<'_>) -> Judgement {
@@ -412,4 +420,18 @@ pub fn write(claims: &[Claim], path: &Path, command: &str) -> Outcome<()> {
         let _ = writeln!(text, "{claim}\t{figure}\t{verdict}\t{command}\t{commit}\t{machine}");
     }
     crate::table::write_whole(path, &text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn larger_batches_of_ours_are_told() {
+        assert_eq!(unequal_batches((Some(262_144.0), Some(131_072.0))), None);
+        assert_eq!(unequal_batches((Some(16_384.0), Some(262_144.0))), None);
+        assert_eq!(unequal_batches((None, Some(16_384.0))), None);
+        let told = unequal_batches((Some(262_144.0), Some(16_384.0))).unwrap();
+        assert_eq!(told, "; a step of ASMR has 262144 samples on the mean, one of SIREN 16384");
+    }
 }
