@@ -17,9 +17,6 @@ use crate::files;
 use crate::report::{describe, quote};
 use crate::values::Bases;
 
-/// Steps of a fit that a time limit ends.
-const UNTIL_TIME_IS_UP: u32 = 1_000_000_000;
-
 /// Refuses options that contradict each other.
 pub(crate) fn check_options(args: &EncodeArgs) -> Result<(), Failure> {
     let is_sized = args.bytes.is_some() || args.bpp.is_some();
@@ -180,16 +177,17 @@ pub(crate) fn fit_config(
     network: &NetworkConfig,
     n_chunks: u32,
 ) -> Result<FitConfig, Failure> {
-    let mut config = FitConfig::preset_of_chunk(args.preset.into(), network, n_chunks);
+    let preset = args.preset.into();
+    let mut config = match (args.steps, args.time) {
+        (None, Some(_)) => FitConfig::preset_until_time(preset, network, n_chunks),
+        _ => FitConfig::preset_of_chunk(preset, network, n_chunks),
+    };
     config.seed = args.seed.unwrap_or(config.seed);
     if let Some(batch) = args.batch {
         config.set_batch(batch, network);
     }
-    match (args.steps, args.time) {
-        (Some(steps), _) => config.set_steps(steps),
-        // As many as fit into the time: the rate of the preset's number is as good a guess as any.
-        (None, Some(_)) => config.steps = UNTIL_TIME_IS_UP,
-        (None, None) => {}
+    if let Some(steps) = args.steps {
+        config.set_steps(steps);
     }
     config.rate = args.lr.unwrap_or(config.rate);
     config.seam_weight = args.seam_weight.unwrap_or(config.seam_weight);

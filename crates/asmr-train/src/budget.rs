@@ -9,11 +9,12 @@ use asmr::signal::{SampleType, Samples, Signal, SignalError, SignalInfo};
 use asmr_kernels::IsaLevel;
 use thiserror::Error;
 
-use crate::config::FULL_BATCH_SAMPLES;
 use crate::gradient::{Batch, GradientEngine};
 
 /// Gradients that a fit should have room for: with fewer, a narrower network gets further in the same time.
 const STEPS: f64 = 100.0;
+/// Samples of such a gradient at most: larger signals are fitted in batches.
+const PLANNED_SAMPLES: u128 = 1 << 21;
 /// Widths tried are multiples of this, ...
 const WIDTH_STEP: usize = 16;
 /// ... and no narrower than this: below, steps hardly get quicker.
@@ -34,8 +35,9 @@ pub enum BudgetError {
     Signal(#[from] SignalError),
 }
 
-/// The largest width, up to the network's own, at which about a hundred full-batch gradients (of a signal that is fitted
-/// in batches: as many samples as a hundred of the largest full batch) fit into `limit` on this machine; 64, or the network's own where that is less, if none does.
+/// The largest width, up to the network's own, at which about a hundred full-batch gradients (of a signal of more than 2^21
+/// samples: as many samples as a hundred of 2^21) fit into `limit` on this machine; 64, or the network's own where that is
+/// less, if none does.
 ///
 /// Times a few gradients of a small network of the same width and channels, some hundredths of a second whatever the size
 /// of the grid, and reckons the rest from executed multiply-adds. So the answer is this machine's at this moment.
@@ -70,10 +72,9 @@ pub fn width_for_time(network: &NetworkConfig, limit: Duration) -> Result<usize,
     Ok(affordable_width(network, seconds * mac(network) / mac(&trial), limit.as_secs_f64()))
 }
 
-/// Multiply-adds of a decode of the whole signal, or of as many samples as full batches are used for; a gradient's are
-/// three times as many.
+/// Multiply-adds of a decode of the whole signal, or of a part of a large one; a gradient's are three times as many.
 fn mac(network: &NetworkConfig) -> f64 {
-    Cost::of(network).mac_exec * network.partition.n_samples().min(FULL_BATCH_SAMPLES) as f64
+    Cost::of(network).mac_exec * network.partition.n_samples().min(PLANNED_SAMPLES) as f64
 }
 
 /// The width from the seconds of a gradient at the network's own width.

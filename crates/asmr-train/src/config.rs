@@ -113,8 +113,8 @@ const PAPER_EPOCHS: u32 = 500;
 impl FitConfig {
     /// A preset's settings for a network. The rate and the initial modulation follow the shape, as measured in the
     /// optimiser study (results/): see `stable_rate` and `initial_modulation` below. Signals of more than
-    /// [`FULL_BATCH_SAMPLES`] are fitted in batches, in as many steps as a planned number of multiply-adds allows
-    /// (`paper` excepted).
+    /// [`MEDIUM_SAMPLES`] are fitted in batches, in as many steps as a planned number of multiply-adds allows, and so are those
+    /// of more than [`FULL_BATCH_SAMPLES`] by `fast`, or where they are volumes or shapes (sound and `paper` excepted).
     #[must_use]
     pub fn preset(preset: Preset, network: &NetworkConfig) -> Self {
         Self::preset_of_chunk(preset, network, 1)
@@ -141,13 +141,18 @@ impl FitConfig {
             clip: 0.0,
             seam_weight: if is_long_sound(network) { LONG_SOUND_SEAM_WEIGHT } else { 1.0 },
         };
-        let is_large = network.partition.n_samples() > FULL_BATCH_SAMPLES;
         let share = 1.0 / f64::from(n_chunks);
         let is_narrow = is_narrow_picture(network);
+        let is_medium = is_medium(network);
+        let is_solid = is_medium && network.partition.n_axes() > 2 && network.channels == 1;
+        let is_large = network.partition.n_samples() > MEDIUM_SAMPLES;
         match preset {
             Preset::Fast if is_narrow => base.of_narrow_picture(network, 0.2),
             Preset::Default if is_narrow => base.of_narrow_picture(network, 1.0),
             Preset::Best if is_narrow => base.of_narrow_picture(network, 7.0),
+            Preset::Fast if is_medium => base.in_batches(network, 1.0 / 3.0, 1.0),
+            Preset::Default if is_solid => base.in_batches(network, 1.0, 1.0),
+            Preset::Best if is_solid => base.in_batches(network, 20.0 / 3.0, 1.0),
             Preset::Fast if is_large => base.in_batches(network, 0.25, share),
             Preset::Default if is_large => base.in_batches(network, 1.0, share),
             Preset::Best if is_large => base.in_batches(network, 4.0, share),
@@ -156,6 +161,16 @@ impl FitConfig {
             Preset::Best => Self { steps: steps(network, 2000, 6000), ..base },
             Preset::Paper => base.published(network),
         }
+    }
+
+    /// A preset's settings for a fit that goes on [until its time is up](UNTIL_TIME_IS_UP), of one of the networks of a signal.
+    ///
+    /// The rate is that of the preset's number of steps, which is as good a guess as any. Of a medium signal the time may allow few
+    /// full batches, and batches of part of it get further.
+    #[must_use]
+    pub fn preset_until_time(preset: Preset, network: &NetworkConfig, n_chunks: u32) -> Self {
+        let from = if preset != Preset::Paper && is_medium(network) { Preset::Fast } else { preset };
+        Self { preset, steps: UNTIL_TIME_IS_UP, ..Self::preset_of_chunk(from, network, n_chunks) }
     }
 
     /// The paper's protocol.
@@ -185,17 +200,18 @@ impl FitConfig {
     fn in_batches(self, network: &NetworkConfig, length: f64, share: f64) -> Self {
         let n_samples = network.partition.n_samples() as f64;
         let optimiser = optimiser_mac(network, self.algorithm);
+        let (epochs, most_optimiser) = if is_medium(network) { MEDIUM } else { LARGE };
         let mut batch = BATCH_SAMPLES;
-        while optimiser > MAX_OPTIMISER_SHARE * gradient_mac(network, batch) && 2.0 * batch <= n_samples {
+        while optimiser > most_optimiser * gradient_mac(network, batch) && 4.0 * batch <= n_samples {
             batch *= 2.0;
         }
         let fraction = (batch / n_samples).min(1.0);
         let n_batches = f64::from(n_batches(network, fraction));
         let affordable = share * LARGE_FIT_MAC / step_mac(network, self.algorithm, fraction);
-        let steps = (length * affordable.min(LARGE_FIT_EPOCHS * n_batches)).clamp(MIN_STEPS, 1e9) as u32;
+        let steps = (length * affordable.min(epochs * n_batches)).clamp(MIN_STEPS, 1e9) as u32;
         Self {
             batch: fraction,
-            rate: self.rate * (n_samples / n_batches / STEADY_SAMPLES).sqrt().min(1.0) * long_fit_rate(steps),
+            rate: self.rate * batch_rate(network, n_batches) * long_fit_rate(steps),
             steps,
             warmup_steps: (steps / 10).clamp(20, 500),
             ..self
@@ -264,20 +280,28 @@ impl FitConfig {
     }
 }
 
-/// Samples up to which presets fit with the full batch.
-pub const FULL_BATCH_SAMPLES: u128 = 1 << 21;
-/// Samples in a batch of a larger signal, ...
+/// The steps of a fit that a time limit ends: more than there is time for.
+pub const UNTIL_TIME_IS_UP: u32 = 1_000_000_000;
+
+/// Samples up to which presets fit with the full batch. In equal time, batches lose a little on smaller signals. On medium ones they
+/// gain some decibels where the fit is short, and on shapes always; in a default fit pictures and films lose up to half a decibel by
+/// them (results/, `batch-study.tsv`).
+pub const FULL_BATCH_SAMPLES: u128 = 1 << 19;
+/// Samples up to which a signal is a medium one; larger ones are always fitted in batches.
+pub const MEDIUM_SAMPLES: u128 = 1 << 21;
+/// Samples in a batch of a larger signal, doubled until the optimiser's own multiply-adds are at most a part of the gradient's or
+/// more would be over half of the signal.
 const BATCH_SAMPLES: f64 = 262_144.0;
-/// ... doubled until the optimiser's own multiply-adds are at most this part of the gradient's.
-const MAX_OPTIMISER_SHARE: f64 = 1.0;
+/// The most epochs of a medium signal's default fit, which take as long as 300 full batches, and that part; ...
+const MEDIUM: (f64, f64) = (225.0, 0.35);
+/// ... and those of a large one.
+const LARGE: (f64, f64) = (150.0, 1.0);
 /// Samples in a batch from which the full batch's rate is steady; it falls with the root of fewer.
 const STEADY_SAMPLES: f64 = 3e6;
 /// Steps up to which a fit in batches takes the highest rate; it falls with the root of more.
 const LONG_FIT_STEPS: f64 = 200.0;
 /// The most multiply-adds of a large signal's default fit: six minutes on two cores that execute 50e9 a second.
 pub const LARGE_FIT_MAC: f64 = 18e12;
-/// The most epochs of a large signal's default fit.
-const LARGE_FIT_EPOCHS: f64 = 150.0;
 /// The fewest steps of a fit in batches.
 const MIN_STEPS: f64 = 50.0;
 
@@ -291,9 +315,23 @@ const NARROW_FIT_STEPS: f64 = 3000.0;
 /// The most steps of any preset: twice as many gain next to nothing.
 const NARROW_MOST_STEPS: f64 = 10_000.0;
 
+/// Whether batches may gain; sound of that size loses half a decibel by them.
+fn is_medium(network: &NetworkConfig) -> bool {
+    let n_samples = network.partition.n_samples();
+    network.partition.n_axes() > 1 && n_samples > FULL_BATCH_SAMPLES && n_samples <= MEDIUM_SAMPLES
+}
+
 fn is_narrow_picture(network: &NetworkConfig) -> bool {
     let n_samples = network.partition.n_samples();
-    n_samples as f64 >= 1.5 * NARROW_BATCH_SAMPLES && n_samples <= FULL_BATCH_SAMPLES && is_narrow(network)
+    n_samples as f64 >= 1.5 * NARROW_BATCH_SAMPLES && n_samples <= MEDIUM_SAMPLES && is_narrow(network)
+}
+
+/// The rate of a fit in so many batches, as a part of the full batch's. A batch of much of a picture says nearly what all of it does,
+/// however few its samples; those of volumes, shapes and films stand no higher rates for that (results/, `batch-study.tsv`).
+fn batch_rate(network: &NetworkConfig, n_batches: f64) -> f64 {
+    let steady = network.partition.n_samples() as f64 / STEADY_SAMPLES;
+    let share = if network.partition.n_axes() > 2 { steady } else { steady.max(1.0) };
+    (share / n_batches).sqrt().min(1.0)
 }
 
 /// The rate of a fit in batches of so many steps, as a part of a short one's. At a rate that is too high a long fit falls back

@@ -2,7 +2,7 @@
 
 use asmr::network::NetworkConfig;
 use asmr::planner::{PlanRequest, plan};
-use asmr_train::config::{FULL_BATCH_SAMPLES, FitConfig, LARGE_FIT_MAC, Preset};
+use asmr_train::config::{FitConfig, LARGE_FIT_MAC, MEDIUM_SAMPLES, Preset, UNTIL_TIME_IS_UP};
 use asmr_train::sampler::Epoch;
 use asmr_train::work::step_mac;
 
@@ -12,9 +12,9 @@ fn network(extents: &[usize], channels: usize, width: Option<usize>) -> NetworkC
 }
 
 #[test]
-fn signals_up_to_two_million_samples_keep_the_full_batch() {
+fn signals_up_to_half_a_million_samples_keep_the_full_batch() {
     let mut n_cases = 0;
-    for extents in [vec![512, 768], vec![1411, 1411], vec![485_000], vec![128, 128, 128], vec![2048, 1024]] {
+    for extents in [vec![512, 768], vec![724, 724], vec![485_000], vec![80, 80, 80], vec![1024, 512]] {
         let network = network(&extents, 1, None);
         for (preset, steps) in [(Preset::Fast, 100), (Preset::Default, 300), (Preset::Best, 2000)] {
             let config = FitConfig::preset(preset, &network);
@@ -94,7 +94,7 @@ fn larger_signals_are_fitted_in_batches_within_the_planned_work() {
     ] {
         let network = network(&extents, channels, width);
         let n_samples = network.partition.n_samples();
-        assert!(n_samples > FULL_BATCH_SAMPLES);
+        assert!(n_samples > MEDIUM_SAMPLES);
         let mut works = Vec::new();
         for (preset, length) in [(Preset::Fast, 0.25), (Preset::Default, 1.0), (Preset::Best, 4.0)] {
             let config = FitConfig::preset(preset, &network);
@@ -124,6 +124,68 @@ fn larger_signals_are_fitted_in_batches_within_the_planned_work() {
         );
     }
     assert_eq!(n_cases, 27);
+}
+
+/// Between half a million and two million samples, short fits and those of volumes and shapes are in batches; three quarters of the
+/// passes that full batches would have.
+#[test]
+fn medium_signals_are_fitted_in_batches_where_those_gain() {
+    let mut n_cases = 0;
+    for (extents, channels) in [
+        (vec![1024, 513], 3),
+        (vec![1411, 1411], 3),
+        (vec![1_000_000], 1),
+        (vec![128, 128, 128], 1),
+        (vec![30, 144, 176], 3),
+    ] {
+        let network = network(&extents, channels, Some(256));
+        let n_axes = extents.len();
+        for (preset, passes) in [(Preset::Fast, 75), (Preset::Default, 225), (Preset::Best, 1500)] {
+            let config = FitConfig::preset(preset, &network);
+            config.validate().unwrap();
+            n_cases += 1;
+            if n_axes == 1 || (n_axes == 2 || channels > 1) && preset != Preset::Fast {
+                assert_eq!((config.batch, config.steps), (1.0, passes * 4 / 3), "{extents:?}");
+                continue;
+            }
+            let n_batches = Epoch::new(&network, config.batch).n_batches;
+            assert!(
+                (2..=8).contains(&n_batches) && config.steps.abs_diff(passes * n_batches) <= 1,
+                "{config:?}"
+            );
+            assert!(config.warmup_steps < config.steps / 2);
+            // The root of the batch's share of a picture, of its samples in 3e6 else; and of 200 over the steps.
+            let samples = network.partition.n_samples() as f64;
+            let whole = if n_axes < 3 { 1.0 } else { samples / 3e6 };
+            let share = whole * (200.0 / f64::from(config.steps)).min(1.0) / f64::from(n_batches);
+            let steady = 4e-3 * (4.0 / network.partition.n_levels() as f64).min(1.0).powf(1.7);
+            assert!((config.rate / (steady * share.sqrt()) - 1.0).abs() < 1e-9, "{config:?}");
+        }
+    }
+    assert_eq!(n_cases, 15);
+}
+
+/// Who gives a time gets steps while it lasts, of parts of a medium signal: the time may be short.
+#[test]
+fn fits_until_time_is_up_are_those_of_the_preset_or_in_batches() {
+    let mut n_cases = 0;
+    for (extents, width, is_medium) in [
+        (vec![512, 768], 256, false),
+        (vec![1411, 1411], 38, true),
+        (vec![1411, 1411], 256, true),
+        (vec![128, 128, 128], 256, true),
+        (vec![256, 256, 256], 256, false),
+    ] {
+        let network = network(&extents, 1, Some(width));
+        for preset in Preset::ALL {
+            let config = FitConfig::preset_until_time(preset, &network, 1);
+            let like = if is_medium && preset != Preset::Paper { Preset::Fast } else { preset };
+            let like = FitConfig::preset(like, &network);
+            assert_eq!(config, FitConfig { preset, steps: UNTIL_TIME_IS_UP, ..like }, "{extents:?}");
+            n_cases += 1;
+        }
+    }
+    assert_eq!(n_cases, 20);
 }
 
 #[test]

@@ -29,9 +29,6 @@ use crate::rate_search::{Run, Stages};
 /// All methods that can be compared.
 pub const METHODS: [&str; 8] = ["asmr", "siren", "ffn", "kilonerf", "loe", "ngp", "wire", "plenoxels"];
 
-/// Steps of an ASMR fit that a time ends.
-const UNTIL_TIME_IS_UP: u32 = 1_000_000_000;
-
 /// Why a method has no row.
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum ContestantError {
@@ -280,7 +277,11 @@ impl Contestant {
                     Stop::Time(limit) => Stop::Time(limit.saturating_sub(*planned).max(limit / 2)),
                     stop @ Stop::Steps(_) => stop,
                 };
-                let mut config = FitConfig { seed, ..FitConfig::preset(*preset, network) };
+                let of_preset = match stop {
+                    Stop::Time(_) => FitConfig::preset_until_time(*preset, network, 1),
+                    Stop::Steps(_) => FitConfig::preset(*preset, network),
+                };
+                let mut config = FitConfig { seed, ..of_preset };
                 if let Some(batch) = self.adjustment.batch {
                     let share = (batch as f64 / network.partition.n_samples() as f64).min(1.0);
                     if *preset == Preset::Paper {
@@ -377,10 +378,7 @@ fn fit_asmr(
     let mut control = Control { stop: Some(interrupt), ..Control::default() };
     match stop {
         Stop::Steps(steps) => config.set_steps(steps),
-        Stop::Time(limit) => {
-            config.steps = UNTIL_TIME_IS_UP;
-            control.time_limit = Some(limit);
-        }
+        Stop::Time(limit) => control.time_limit = Some(limit),
     }
     let mut events = |event| {
         if let FitEvent::Step { progress, .. } = event {

@@ -23,8 +23,6 @@ use crate::table::Table;
 
 /// Seconds of the fits.
 const LIMITS_S: [u64; 4] = [1, 3, 10, 30];
-/// More steps than any of these times holds.
-const UNTIL_TIME_IS_UP: u32 = 1_000_000_000;
 /// The SIREN: as many weights as the planner's network for these pictures (267,000).
 const SIREN_LAYERS: usize = 6;
 const WIDTH: usize = 256;
@@ -152,7 +150,7 @@ fn ours(signal: &Signal, planned: &NetworkConfig, seconds: u64) -> Outcome<(f64,
     let limit = Duration::from_secs(seconds);
     let width = width_for_time(planned, limit).map_err(|error| error.to_string())?;
     let network = NetworkConfig { width, ..planned.clone() };
-    let config = FitConfig { steps: UNTIL_TIME_IS_UP, ..FitConfig::preset(Preset::Default, &network) };
+    let config = FitConfig::preset_until_time(Preset::Default, &network, 1);
     let control = Control { time_limit: Some(limit.saturating_sub(start.elapsed())), ..Control::default() };
     let fitted = fit(signal, &network, &config, &control, &mut |_| {}).map_err(|error| error.to_string())?;
     Ok((decoded_db(&fitted.network, signal)?, fitted.steps))
