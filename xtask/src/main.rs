@@ -6,6 +6,7 @@
 mod bench;
 mod benchmarks;
 mod ci;
+mod claims_page;
 mod cross;
 mod fuzzing;
 mod gate;

@@ -5,13 +5,14 @@ use std::fs;
 use std::path::Path;
 
 use crate::readme::number;
-use crate::{benchmarks, fuzzing, rate_distortion, read, signals_page};
+use crate::{benchmarks, claims_page, fuzzing, rate_distortion, read, signals_page};
 
 /// Results are kept by version of the project.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// All pages.
-const PAGES: [&Page; 3] = [&benchmarks::PAGE, &signals_page::PAGE, &rate_distortion::PAGE];
+const PAGES: [&Page; 4] =
+    [&benchmarks::PAGE, &claims_page::PAGE, &signals_page::PAGE, &rate_distortion::PAGE];
 
 /// All plots: below the root, the name of their file of results, and what makes them.
 const PLOTS: [(&str, &str, Make); 1] =

@@ -134,7 +134,11 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
     if let Some(time) = chunk_time
         && leaves_width_open(args)
     {
-        network.width = width_for_time(&network, time).map_err(|error| Failure::usage(error.to_string()))?;
+        // A fit that goes on has its width: a trial might find another today.
+        network.width = match args.resume.then(|| resume::width(&output)).flatten() {
+            Some(width) => width,
+            None => width_for_time(&network, time).map_err(|error| Failure::usage(error.to_string()))?,
+        };
     }
     let trial_time = trial_start.elapsed() / n_chunks;
     let config = fit_config(args, &network, n_chunks)?;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use asmr::file::WrittenChunk;
 use asmr_media::write_atomically;
+use asmr_train::checkpoint::Header;
 use asmr_train::fit::Fit;
 
 use crate::error::Failure;
@@ -75,6 +76,12 @@ pub(crate) fn read(output: &Path) -> Result<Option<Kept>, Failure> {
         .collect();
     let is_between = n_bytes == start.len() as u64;
     Ok(Some(Kept { chunks, checkpoint: (!is_between).then_some(input) }))
+}
+
+/// The width of the network whose fit an earlier run kept; `None` also where it cannot be read, of which [`read`] tells.
+pub(crate) fn width(output: &Path) -> Option<usize> {
+    let mut checkpoint = read(output).ok()??.checkpoint?;
+    Some(Header::read(&mut checkpoint).ok()?.network.width)
 }
 
 /// Keeps the state: the old one or the new one is there, whatever happens.

@@ -164,6 +164,29 @@ fn a_stopped_sequence_goes_on() {
     assert_eq!(folder.names(), ["expected.asmr", "n.asmr", "p.png"]);
 }
 
+/// The width of such a fit follows from the time; 1 ms alone would have the narrowest.
+#[cfg(unix)]
+#[test]
+fn a_fit_with_a_time_goes_on_at_its_width() {
+    let folder = Folder::new();
+    folder.picture("p.png", 256, 256, RGB);
+    let line = "encode p.png -o n.asmr --checkpoint 50ms --quiet --time";
+    let mut child = folder.command(line.split(' ').chain(["60s"])).stderr(Stdio::null()).spawn().unwrap();
+    let start = Instant::now();
+    while !folder.path("n.asmr.resume").exists() {
+        assert!(start.elapsed() < Duration::from_secs(60), "nothing was kept");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    signal("-KILL", &child);
+    child.wait().unwrap();
+    assert_eq!(folder.names(), ["n.asmr.resume", "p.png"]);
+    let told = folder.asmr(&format!("{line} 1ms --resume --json")).expect(0).json();
+    assert!(told["width"].as_u64().unwrap() > 100 && told["steps"].as_u64().unwrap() > 0, "{told:#}");
+    let anew = folder.asmr(&format!("{line} 1ms --json")).expect(0).json();
+    assert_eq!(anew["width"], 64);
+    assert_eq!(folder.names(), ["n.asmr", "p.png"]);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_twice_interrupted_sequence_leaves_no_part() {

@@ -134,7 +134,8 @@ fn figures(row: &Row) -> [String; N_FIGURES] {
         format!("{one:.4}"),
         format!("{two:.4}"),
         row.measured_samples.to_string(),
-        format!("{:e}", row.rate),
+        // Six digits: the product of a rate and a factor is seldom the number that it is meant to be.
+        format!("{:e}", format!("{:.5e}", row.rate).parse().unwrap_or(row.rate)),
         row.rate_is_inside.map_or(NONE, |is_inside| if is_inside { "yes" } else { "no" }).to_owned(),
         row.batch.to_string(),
         settings(row),
