@@ -8,6 +8,7 @@ use asmr::network::NetworkConfig;
 use asmr::planner::LARGE_WIDTH;
 use asmr::residual::MaxError;
 use asmr::signal::SignalInfo;
+use asmr_train::config::MEDIUM_SAMPLES;
 
 use crate::args::EncodeArgs;
 use crate::corrections;
@@ -101,9 +102,6 @@ pub(crate) fn check_room(header: &FileHeader, size: u64, path: &Path) -> Result<
     )))
 }
 
-/// The most samples of a signal whose width `--psnr` searches.
-const MAX_SEARCHED_SAMPLES: u128 = 1 << 21;
-
 /// Whether `--psnr` asks for the narrowest network with that quality: nothing else decides the network or the fit's length,
 /// and a fit of the whole signal is a matter of seconds.
 pub(crate) fn searches_width(args: &EncodeArgs, header: &FileHeader) -> bool {
@@ -112,7 +110,7 @@ pub(crate) fn searches_width(args: &EncodeArgs, header: &FileHeader) -> bool {
         && is_open
         && header.encoding == Encoding::Coded
         && header.n_chunks() == 1
-        && header.network.partition.n_samples() <= MAX_SEARCHED_SAMPLES
+        && header.network.partition.n_samples() <= MEDIUM_SAMPLES
 }
 
 /// The width of the first fit.

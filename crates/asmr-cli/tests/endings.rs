@@ -132,17 +132,22 @@ fn a_second_interrupt_leaves_nothing_half_written() {
     }
 }
 
+#[cfg(unix)]
+fn wait_for(folder: &Folder, name: &str) {
+    let start = Instant::now();
+    while !folder.path(name).exists() {
+        assert!(start.elapsed() < Duration::from_secs(60), "{name} never came");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// Starts a fit of a picture in two chunks that ends when `is_far` says so, by one signal or more.
 #[cfg(unix)]
 fn stopped_sequence(folder: &Folder, options: &str, is_far: &str, n_signals: usize) -> Option<i32> {
     folder.picture("p.png", 64, 64, RGB);
     let line = format!("encode p.png -o n.asmr --chunk 32 --quiet {options}");
     let mut child = folder.command(line.split_whitespace()).stderr(Stdio::null()).spawn().unwrap();
-    let start = Instant::now();
-    while !folder.path(is_far).exists() {
-        assert!(start.elapsed() < Duration::from_secs(60), "{is_far} never came");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_for(folder, is_far);
     for _ in 0..n_signals {
         signal("-INT", &child);
     }
@@ -172,14 +177,10 @@ fn a_fit_with_a_time_goes_on_at_its_width() {
     folder.picture("p.png", 256, 256, RGB);
     let line = "encode p.png -o n.asmr --checkpoint 50ms --quiet --time";
     let mut child = folder.command(line.split(' ').chain(["60s"])).stderr(Stdio::null()).spawn().unwrap();
-    let start = Instant::now();
-    while !folder.path("n.asmr.resume").exists() {
-        assert!(start.elapsed() < Duration::from_secs(60), "nothing was kept");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    signal("-KILL", &child);
-    child.wait().unwrap();
-    assert_eq!(folder.names(), ["n.asmr.resume", "p.png"]);
+    wait_for(&folder, "n.asmr.resume");
+    signal("-INT", &child);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(folder.names(), ["n.asmr", "n.asmr.resume", "p.png"]);
     let told = folder.asmr(&format!("{line} 1ms --resume --json")).expect(0).json();
     assert!(told["width"].as_u64().unwrap() > 100 && told["steps"].as_u64().unwrap() > 0, "{told:#}");
     let anew = folder.asmr(&format!("{line} 1ms --json")).expect(0).json();

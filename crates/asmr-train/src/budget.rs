@@ -9,12 +9,11 @@ use asmr::signal::{SampleType, Samples, Signal, SignalError, SignalInfo};
 use asmr_kernels::IsaLevel;
 use thiserror::Error;
 
+use crate::config::MEDIUM_SAMPLES;
 use crate::gradient::{Batch, GradientEngine};
 
 /// Gradients that a fit should have room for: with fewer, a narrower network gets further in the same time.
 const STEPS: f64 = 100.0;
-/// Samples of such a gradient at most: larger signals are fitted in batches.
-const PLANNED_SAMPLES: u128 = 1 << 21;
 /// Widths tried are multiples of this, ...
 const WIDTH_STEP: usize = 16;
 /// ... and no narrower than this: below, steps hardly get quicker.
@@ -74,7 +73,7 @@ pub fn width_for_time(network: &NetworkConfig, limit: Duration) -> Result<usize,
 
 /// Multiply-adds of a decode of the whole signal, or of a part of a large one; a gradient's are three times as many.
 fn mac(network: &NetworkConfig) -> f64 {
-    Cost::of(network).mac_exec * network.partition.n_samples().min(PLANNED_SAMPLES) as f64
+    Cost::of(network).mac_exec * network.partition.n_samples().min(MEDIUM_SAMPLES) as f64
 }
 
 /// The width from the seconds of a gradient at the network's own width.
