@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::pages::{Column, Page, Section, VERSION, figure, text};
+use crate::pages::{Column, Page, Section, Selection, VERSION, figure, text};
 use crate::read;
 use crate::readme::number;
 
@@ -34,6 +34,7 @@ const SECTIONS: &[Section] = &[
         title: "The machine",
         about: "Multiply-adds in registers alone (two operations each), and `a = b + s·c` over arrays far larger than the\n\
                 caches (two reads and one write counted).",
+        rows: Selection::All,
         columns: &[
             text("what", "what"),
             text("threads", "threads"),
@@ -49,6 +50,7 @@ const SECTIONS: &[Section] = &[
         about: "GFLOP/s = 2 · executed MAC/sample · samples / time. *Of peak* is its share of the multiply-add peak that the\n\
                 same threads reached between these repetitions. *Memory* is the highest resident memory of a process that\n\
                 decodes once; *beyond output* is that without the decoded values.",
+        rows: Selection::All,
         columns: &[
             text("case", "case"),
             text("signal", "signal"),
@@ -70,6 +72,7 @@ const SECTIONS: &[Section] = &[
         file: "bench-decode",
         title: "Decoding, beside PyTorch",
         about: "Milliseconds, and how many times ours is quicker.",
+        rows: Selection::All,
         columns: &[
             text("case", "case"),
             text("threads", "threads"),
@@ -91,6 +94,7 @@ const SECTIONS: &[Section] = &[
         about: "Gradient and update. The peer's optimiser is Adam; ours is given with Adam and with SOAP, the default. One\n\
                 repetition of ours is the mean of 20 steps, since SOAP refreshes its bases every 20. GFLOP/s counts three\n\
                 passes of the executed MAC/sample, the optimiser not.",
+        rows: Selection::All,
         columns: &[
             text("case", "case"),
             text("optimiser", "optimiser"),
@@ -114,6 +118,7 @@ const SECTIONS: &[Section] = &[
         title: "A full-batch step for every kind of signal",
         about: "Grids of one, two and three axes with 2^18 samples each, cut into four levels with 16, 16, 16 and 64 digit tuples:\n\
                 multiply-adds are equal, so times should be.",
+        rows: Selection::All,
         columns: &[
             text("case", "case"),
             text("signal", "signal"),
@@ -132,6 +137,7 @@ const SECTIONS: &[Section] = &[
         file: "bench-fit-time",
         title: "Quality after so many seconds",
         about: "PSNR in dB of the decoded picture (clamped, rounded). Each time is a fit of its own, its decay planned for it.",
+        rows: Selection::All,
         columns: &[
             text("picture", "picture"),
             text("method", "method"),
@@ -147,6 +153,7 @@ const SECTIONS: &[Section] = &[
         file: "bench-scaling-samples",
         title: "Decode time against samples",
         about: "Square pictures of one channel, four levels, width 256. Time per sample should hardly change.",
+        rows: Selection::All,
         columns: SCALING,
     },
     Section {
@@ -154,18 +161,21 @@ const SECTIONS: &[Section] = &[
         title: "Decode time against depth",
         about: "4096² samples of one channel, width 256. A SIREN's MAC/sample grow with each layer; published ASMR's and those\n\
                 executed here hardly do once there are a few levels.",
+        rows: Selection::All,
         columns: SCALING,
     },
     Section {
         file: "bench-scaling-threads",
         title: "Decode time against threads",
         about: "",
+        rows: Selection::All,
         columns: SCALING,
     },
     Section {
         file: "bench-scaling-width",
         title: "Decode time against width",
         about: "512² samples of one channel, bases 4,4,4,8.",
+        rows: Selection::All,
         columns: SCALING,
     },
 ];

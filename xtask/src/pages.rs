@@ -1,5 +1,6 @@
 //! Pages of docs/ that are made as a whole from files of results/ and never typed, and a table of one that is typed otherwise.
 
+use std::cmp::Ordering;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -40,7 +41,18 @@ pub(crate) struct Section {
     pub(crate) file: &'static str,
     pub(crate) title: &'static str,
     pub(crate) about: &'static str,
+    pub(crate) rows: Selection,
     pub(crate) columns: &'static [Column],
+}
+
+/// Which rows of a file a table shows, and in what order.
+pub(crate) enum Selection {
+    /// All, as they stand.
+    All,
+    /// All, by these columns, of which numbers count by their size: `3 s` before `10 s`.
+    By(&'static [&'static str]),
+    /// Of rows that agree in these columns the one with the most PSNR.
+    Best(&'static [&'static str]),
 }
 
 /// How a column is shown.
@@ -114,7 +126,8 @@ fn made(page: &Page, root: &Path) -> Result<String, String> {
         }
         if root.join(&file).is_file() {
             let tsv = read(&root.join(&file))?;
-            out.push_str(&table(&tsv, section.columns).map_err(|error| format!("{file}: {error}"))?);
+            let shown = section.rows.of(&tsv).and_then(|tsv| table(&tsv, section.columns));
+            out.push_str(&shown.map_err(|error| format!("{file}: {error}"))?);
             // Said once where several tables show one file.
             if page.sections.get(i + 1).is_none_or(|next| next.file != section.file) {
                 let _ = writeln!(out, "\nMade from `{file}`:");
@@ -132,6 +145,61 @@ fn made(page: &Page, root: &Path) -> Result<String, String> {
         }
     }
     Ok(out)
+}
+
+impl Selection {
+    /// A result file with these rows only, in their order.
+    fn of(&self, tsv: &str) -> Result<String, String> {
+        let keys = match self {
+            Self::All => return Ok(tsv.to_owned()),
+            Self::By(keys) | Self::Best(keys) => *keys,
+        };
+        let mut lines = tsv.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+        let heading = lines.next().ok_or("it is empty")?;
+        let place = |name: &str| {
+            let found = heading.split('\t').position(|known| known == name);
+            found.ok_or_else(|| format!("it has no column {name}"))
+        };
+        let places = keys.iter().map(|name| place(name)).collect::<Result<Vec<_>, _>>()?;
+        let mut rows: Vec<Vec<&str>> = lines.map(|line| line.split('\t').collect()).collect();
+        if let Some(row) = rows.iter().find(|row| row.len() != heading.split('\t').count()) {
+            return Err(format!("a row has other cells than its heading: {}", row.join("\t")));
+        }
+        rows.sort_by(|a, b| {
+            let by =
+                |row: &[&str]| -> Vec<Natural> { places.iter().map(|&at| Natural::of(row[at])).collect() };
+            by(a).partial_cmp(&by(b)).unwrap_or(Ordering::Equal)
+        });
+        if matches!(self, Self::Best(_)) {
+            let quality = place("psnr_db")?;
+            let quality = |row: &[&str]| row[quality].parse().unwrap_or(f64::NEG_INFINITY);
+            rows.dedup_by(|next, best| {
+                let is_same = places.iter().all(|&at| next[at] == best[at]);
+                if is_same && quality(next) > quality(best) {
+                    std::mem::swap(next, best);
+                }
+                is_same
+            });
+        }
+        let rows = rows.into_iter().map(|row| row.join("\t"));
+        Ok(std::iter::once(heading.to_owned()).chain(rows).collect::<Vec<_>>().join("\n"))
+    }
+}
+
+/// A cell by which rows are ordered: by the number that it begins with, or as a word.
+#[derive(PartialEq, PartialOrd)]
+enum Natural {
+    Number(f64, String),
+    Word(String),
+}
+
+impl Natural {
+    fn of(cell: &str) -> Self {
+        let (first, rest) = cell.split_once(' ').unwrap_or((cell, ""));
+        first
+            .parse()
+            .map_or_else(|_| Self::Word(cell.to_owned()), |number| Self::Number(number, rest.to_owned()))
+    }
 }
 
 /// A table in Markdown of a result file's named columns.
@@ -190,6 +258,22 @@ mod tests {
         let tsv = "# made by x\n# commit y\nmedian_ms\tother\tcase\n1234.56\tz\ta\nnull\t\tb|c\n";
         let expected = "| case | ms |\n|---|---:|\n| a | 1,234.6 |\n| b\\|c | – |\n";
         assert_eq!(table(tsv, COLUMNS).as_deref(), Ok(expected));
+    }
+
+    #[test]
+    fn rows_in_order() {
+        let tsv = "# x\nsignal\tlength\tpsnr_db\na\t10 s\t1\nb\t1 s\t2\na\t3 s\t9\na\t1 s\t7\n";
+        let head = "signal\tlength\tpsnr_db\n";
+        let all = Selection::By(&["length", "signal"]).of(tsv);
+        assert_eq!(all, Ok(format!("{head}a\t1 s\t7\nb\t1 s\t2\na\t3 s\t9\na\t10 s\t1")));
+        let best = Selection::Best(&["signal"]).of(tsv);
+        assert_eq!(best, Ok(format!("{head}a\t3 s\t9\nb\t1 s\t2")));
+        assert_eq!(Selection::All.of(tsv).as_deref(), Ok(tsv));
+        let missing = Selection::By(&["rate"]).of(tsv);
+        assert_eq!(missing, Err("it has no column rate".to_owned()));
+        // A fit that failed is the best only where there is no other.
+        let failed = Selection::Best(&["signal"]).of("signal\tpsnr_db\na\tnull\na\t3\nb\tnull\n");
+        assert_eq!(failed.as_deref(), Ok("signal\tpsnr_db\na\t3\nb\tnull"));
     }
 
     #[test]

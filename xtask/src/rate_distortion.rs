@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use crate::pages::{Page, Section, VERSION, figure, figure_or_words, text};
+use crate::pages::{Page, Section, Selection, VERSION, figure, figure_or_words, text};
 use crate::plot::{Axis, Curve, Plot};
 use crate::read;
 use crate::results::{commit, machine, replace, run_command, value};
@@ -287,6 +287,7 @@ const SECTIONS: &[Section] = &[
         about: "Bits per sample are those of whole files. *Executed* multiply-adds are what a decode performs for each pixel; classic codecs\n\
                 have no such count. *Encode* is the whole command's time on two threads, of classic codecs that of one; *decode* is on two\n\
                 threads, of classic codecs on one.",
+        rows: Selection::All,
         columns: &[
             text("codec", "codec"),
             text("setting", "setting"),
@@ -305,6 +306,7 @@ const SECTIONS: &[Section] = &[
         about: "Of sound the signal-to-noise ratio. It says how near the waveform is and nothing about what is heard: MP3 and Opus give up the\n\
                 one for the other, and are better than their rows. H.264 and AV1 keep colours at half the resolution. Bits are those of whole\n\
                 files, per moment of sound with all its channels, pixel or voxel.",
+        rows: Selection::All,
         columns: &[
             text("signal", "signal"),
             text("codec", "codec"),

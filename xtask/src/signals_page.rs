@@ -1,6 +1,6 @@
 //! docs/SIGNALS.md: every kind of signal through the command, from files of results/.
 
-use crate::pages::{Page, Section, figure, text};
+use crate::pages::{Page, Section, Selection, figure, text};
 
 pub(crate) const PAGE: Page = Page { path: "docs/SIGNALS.md", head: HEAD, sections: SECTIONS, further: None };
 
@@ -17,6 +17,7 @@ const SECTIONS: &[Section] = &[
         title: "Time, speed and size",
         about: "`asmr encode` with defaults but for the options given. *Minutes* are of the whole command, reading and comparing\n\
                 included; *fit* counts samples visited a second by the fit, *decode* samples decoded a second.",
+        rows: Selection::All,
         columns: &[
             text("signal", "signal"),
             text("kind", "kind"),
@@ -37,6 +38,7 @@ const SECTIONS: &[Section] = &[
         about: "Sound: signal-to-noise ratio and log-spectral distance. Films and pictures: SSIM, and the worst frame. Shapes: IoU of the\n\
                 grids, Chamfer distance and normal consistency of the surfaces against the mesh. *Seams*: squared error at the edges of\n\
                 blocks over that inside, in dB; *chunks*: networks in the file.",
+        rows: Selection::All,
         columns: &[
             text("signal", "signal"),
             text("n_chunks", "chunks"),
@@ -58,6 +60,7 @@ const SECTIONS: &[Section] = &[
         file: "seams",
         title: "Seams, and what weighting them does",
         about: "The same fits with the loss of samples at the edges of blocks weighted (`--seam-weight`).",
+        rows: Selection::All,
         columns: &[
             text("signal", "signal"),
             text("options", "options"),
@@ -75,6 +78,7 @@ const SECTIONS: &[Section] = &[
         title: "Partitions of a film: the published one and others",
         about: "150 × 270 × 480 RGB (the first 150 frames of bikes.mp4, a crop of its middle), as many weights and\n\
                 as many batches of cells an epoch for each.",
+        rows: Selection::All,
         columns: &[
             text("partition", "partition"),
             text("bases", "bases"),
@@ -92,6 +96,7 @@ const SECTIONS: &[Section] = &[
         file: "kills",
         title: "Killed and resumed",
         about: "Steps, PSNR and size of the last run are those of the fit that was never killed (`shadedrelief` above).",
+        rows: Selection::All,
         columns: &[
             text("run", "run"),
             figure("seconds", "seconds", 1),
