@@ -54,8 +54,8 @@ tasks:
   fuzz summary             sums of its rows since the last finding, in results/VERSION/fuzz-summary.tsv; also made after each run
   bench            time decodes and fits beside PyTorch (installed below target/) and write results/VERSION/bench-*.tsv;
                    bench --help lists its options
-  report [--quick] [--fresh]   run all of experiments/ (hours; quick: under an hour) that results/VERSION/experiments/ has not (fresh: all), and
-                   make one page of them there
+  report [--quick] [--fresh]   run all of experiments/ (days; quick: about an hour) and make one page of them in results/VERSION/experiments/;
+                   goes on with a report that was stopped, and begins anew where one was done (fresh: always)
   pages            check that docs/BENCHMARKS.md, SIGNALS.md, RATE-DISTORTION.md and the table of FUZZING.md are what results/ gives
   pages --write    bring them up to date";
 

@@ -23,6 +23,10 @@ pub const THREADS: [usize; 2] = [1, 2];
 const MAX_DECODES: usize = 15;
 /// ... and after how many seconds no more are begun.
 const DECODE_S: f64 = 0.4;
+/// Decodes of each contestant at least, where they are timed in turns, ...
+const LEAST_TURNS: usize = 3;
+/// ... and after how many seconds no more turns begin.
+const TURNS_S: f64 = 10.0;
 
 /// What to compare, and on what terms.
 #[derive(Clone, Debug, PartialEq)]
@@ -376,6 +380,57 @@ pub(crate) fn measure(
         params: entry.params,
         decoded,
     })
+}
+
+/// Million samples a second that each contestant decodes, on one thread and on two, in turns: the clock of a shared machine swings by
+/// half within minutes, and what is held beside each other is to run within the same seconds. Each comes with the most samples that it is
+/// measured on. Weights are as they are drawn, for no decode takes longer with others; a contestant whose fit decides what it costs has
+/// no figure.
+///
+/// # Errors
+/// When a contestant cannot decode, or soon after `interrupt` is set.
+pub(crate) fn speeds_in_turns(
+    contestants: &[(Contestant, Option<usize>)],
+    signal: &Signal,
+    interrupt: &AtomicBool,
+) -> Result<Vec<Option<[f64; THREADS.len()]>>, ContestantError> {
+    let failed = |error: &dyn std::fmt::Display| ContestantError::Asmr(error.to_string());
+    let (n_samples, channels) = (Shape::of(signal.info()).n_samples(), signal.info().channels);
+    let drawn: Vec<Option<Vec<f32>>> =
+        contestants.iter().map(|(contestant, _)| contestant.drawn(0)).collect();
+    let mut timed = Vec::new();
+    for (i, ((contestant, most), params)) in contestants.iter().zip(&drawn).enumerate() {
+        let Some(params) = params else { continue };
+        let stride = stride(&signal.info().extents, *most);
+        timed.push(if stride > 1 {
+            let (_, samples) = strided(signal, stride).map_err(|error| failed(&error))?;
+            (i, samples.len(), contestant.decoder_at(params, samples)?)
+        } else {
+            (i, n_samples, contestant.decoder(params)?)
+        });
+    }
+    let mut values = vec![f32::NAN; n_samples * channels];
+    let mut speeds = vec![None; contestants.len()];
+    for (place, n_threads) in THREADS.into_iter().enumerate() {
+        let pool = machine::pool(n_threads).map_err(|error| failed(&error))?;
+        let mut seconds = vec![Vec::new(); timed.len()];
+        let (begun, mut n_turns) = (Instant::now(), 0);
+        while n_turns < LEAST_TURNS || n_turns < MAX_DECODES && begun.elapsed().as_secs_f64() < TURNS_S {
+            for ((_, n, decode), seconds) in timed.iter().zip(&mut seconds) {
+                if interrupt.load(Ordering::Relaxed) {
+                    return Err(ContestantError::Interrupted);
+                }
+                let start = Instant::now();
+                pool.install(|| decode(&mut values[..n * channels]));
+                seconds.push(start.elapsed().as_secs_f64());
+            }
+            n_turns += 1;
+        }
+        for ((i, n, _), seconds) in timed.iter().zip(&seconds) {
+            speeds[*i].get_or_insert([0.0; THREADS.len()])[place] = *n as f64 / median(seconds) / 1e6;
+        }
+    }
+    Ok(speeds)
 }
 
 /// Of every so manyeth sample along each axis there are no more than `most`.

@@ -249,6 +249,16 @@ impl Contestant {
         }
     }
 
+    /// Weights as they are drawn; none where a fit decides how many there are.
+    #[must_use]
+    pub fn drawn(&self, seed: u64) -> Option<Vec<f32>> {
+        match &self.kind {
+            Kind::Asmr { network, .. } => Some(Network::init(network.clone(), seed, 1.0).ok()?.into_params()),
+            Kind::Baseline(_, field, None) => Some(field.init(seed)),
+            Kind::Baseline(_, _, Some(_)) => None,
+        }
+    }
+
     /// All settings.
     #[must_use]
     pub fn settings(&self) -> Settings {

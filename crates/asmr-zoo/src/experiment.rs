@@ -99,6 +99,10 @@ pub struct Experiment {
     /// beyond are tried ([`crate::runner`]). Baselines that are fitted for seconds search their rate themselves.
     #[serde(default = "usual_rate")]
     pub rate_factors: Vec<f64>,
+    /// Whether decodes are timed once more when all fits of a signal are done, in turns, as figures that are held beside each other
+    /// are to be ([`crate::compare::speeds_in_turns`]).
+    #[serde(default)]
+    pub decodes_in_turns: bool,
     /// What is compared.
     #[serde(rename = "contestant")]
     pub contestants: Vec<ContestantSpec>,
@@ -160,8 +164,10 @@ pub struct ContestantSpec {
     pub batch: Option<usize>,
     /// The most samples that its quality and its speed are measured on, for methods whose decode of all takes long.
     pub measured_samples: Option<usize>,
-    /// Factors on its usual rate in place of the experiment's, in quick runs too.
+    /// Factors on its usual rate in place of the experiment's, in quick runs too ...
     pub rate_factors: Option<Vec<f64>>,
+    /// ... unless there are others for these.
+    pub quick_rate_factors: Option<Vec<f64>>,
     /// Steps in place of the experiment's.
     pub steps: Option<Vec<u32>>,
     /// What the same fits reach elsewhere.
@@ -350,6 +356,11 @@ impl Experiment {
         if let Some(factors) = rate_factors {
             quick.rate_factors = factors;
         }
+        for contestant in &mut quick.contestants {
+            if let Some(factors) = contestant.quick_rate_factors.take() {
+                contestant.rate_factors = Some(factors);
+            }
+        }
         quick.seconds = seconds.unwrap_or(quick.seconds);
         quick.seeds = seeds.unwrap_or(quick.seeds);
         quick
@@ -403,7 +414,7 @@ impl Experiment {
                 steps.iter().map(u32::to_string).chain(self.seconds.iter().map(|s| format!("{s} s")));
             distinct("length", &lengths.collect::<Vec<_>>())?;
             if let MethodSpec::Asmr(settings) = &contestant.method
-                && settings.by_time
+                && contestant.is_by_time()
                 && (*settings != AsmrSettings { by_time: true, ..AsmrSettings::default() }
                     || !steps.is_empty())
             {
@@ -535,6 +546,12 @@ impl ContestantSpec {
         // What ASMR's presets are was found beforehand, on pictures like these.
         let contestant = contestant.with_free_search();
         Ok(contestant.adjusted(Adjustment { rate_factor, batch: self.batch }))
+    }
+
+    /// Whether its settings follow from the time of the fit.
+    #[must_use]
+    pub fn is_by_time(&self) -> bool {
+        matches!(&self.method, MethodSpec::Asmr(settings) if settings.by_time)
     }
 
     /// Factors on its rate in a fit of this length.

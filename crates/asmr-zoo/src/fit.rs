@@ -121,13 +121,75 @@ pub struct FitOptions {
     pub seed: u64,
     /// Instructions that may be used.
     pub isa: IsaLevel,
+    /// Whether weights from before the end are taken where the loss was less there: fits of ASMR end with their best as well, and
+    /// what papers publish is often the best of a fit. Otherwise the last.
+    pub keeps_best: bool,
 }
 
 impl FitOptions {
-    /// A recipe for so long, seed 0, all instructions of this machine.
+    /// A recipe for so long, seed 0, all instructions of this machine, the last weights.
     #[must_use]
     pub fn new(recipe: Recipe, stop: Stop) -> Self {
-        Self { recipe, stop, seed: 0, isa: IsaLevel::detect() }
+        Self { recipe, stop, seed: 0, isa: IsaLevel::detect(), keeps_best: false }
+    }
+}
+
+/// Parts of a fit, of which that with the least mean loss has the best weights at its end.
+const STRETCHES: u32 = 50;
+/// Steps of a stretch at least: the loss of one step is that of weights before it.
+const LEAST_STRETCH: u32 = 4;
+/// The last weights are taken unless the mean loss of their stretch is greater than the least by this factor: means of batches
+/// differ by chance.
+const WORSE: f64 = 1.02;
+
+/// The best weights of a fit so far.
+struct Kept {
+    n_stretches: f64,
+    /// The stretch that is going on, its losses, and how many.
+    stretch: f64,
+    sum: f64,
+    n: u32,
+    /// The mean loss of the last whole stretch, and the least of any.
+    last: f64,
+    least: f64,
+    params: Vec<f32>,
+}
+
+impl Kept {
+    fn new(stop: Stop) -> Self {
+        let n_stretches = match stop {
+            Stop::Steps(steps) => STRETCHES.min(steps / LEAST_STRETCH).max(1),
+            Stop::Time(_) => STRETCHES,
+        };
+        Self {
+            n_stretches: f64::from(n_stretches),
+            stretch: 0.0,
+            sum: 0.0,
+            n: 0,
+            last: f64::INFINITY,
+            least: f64::INFINITY,
+            params: Vec::new(),
+        }
+    }
+
+    /// After a step: its loss, how much of the fit is done, and the weights.
+    fn step(&mut self, mse: f64, progress: f64, params: &[f32]) {
+        (self.sum, self.n) = (self.sum + mse, self.n + 1);
+        let stretch = (progress * self.n_stretches).floor();
+        if stretch <= self.stretch || self.n < LEAST_STRETCH {
+            return;
+        }
+        self.last = self.sum / f64::from(self.n);
+        (self.stretch, self.sum, self.n) = (stretch, 0.0, 0);
+        if self.last < self.least {
+            self.least = self.last;
+            params.clone_into(&mut self.params);
+        }
+    }
+
+    /// The weights to take, of these at the end and the best before.
+    fn chosen(self, params: Vec<f32>) -> Vec<f32> {
+        if self.last > WORSE * self.least { self.params } else { params }
     }
 }
 
@@ -203,6 +265,7 @@ pub fn fit_from<F: Field>(
     let mut gradient = vec![0.0; params.len()];
     let mut optimiser = Optimiser::new(options.isa, recipe, field.n_dense(), params.len());
     let (mut steps, mut last_mse) = (0, f64::NAN);
+    let mut kept = options.keeps_best.then(|| Kept::new(options.stop));
     loop {
         let progress = match options.stop {
             Stop::Steps(n) => f64::from(steps) / f64::from(n.max(1)),
@@ -223,12 +286,18 @@ pub fn fit_from<F: Field>(
             Stop::Steps(n) => f64::from(steps) / f64::from(n),
             Stop::Time(limit) => (elapsed_s / limit.as_secs_f64()).min(1.0),
         };
+        if let Some(kept) = &mut kept {
+            kept.step(loss.mse, progress, &params);
+        }
         if on_step(&StepEvent { step: steps, progress, loss, elapsed_s }).is_break() {
             break;
         }
     }
     if params.iter().any(|weight| !weight.is_finite()) {
         return Err(FieldError::Diverged { step: steps });
+    }
+    if let Some(kept) = kept {
+        params = kept.chosen(params);
     }
     Ok(Fitted { params, steps, elapsed_s: start.elapsed().as_secs_f64(), last_mse })
 }
@@ -413,6 +482,27 @@ mod tests {
         for (i, (actual, expected)) in cases.into_iter().enumerate() {
             assert!((actual - expected).abs() < 1e-12, "case {i}: {actual}, not {expected}");
         }
+    }
+
+    #[test]
+    fn the_best_weights_are_kept() {
+        let ends_with = |losses: &[f64]| {
+            let n = losses.len() as u32;
+            let mut kept = Kept::new(Stop::Steps(n));
+            for (step, &mse) in (1..).zip(losses) {
+                kept.step(mse, f64::from(step) / f64::from(n), &[step as f32]);
+            }
+            kept.chosen(vec![losses.len() as f32])[0]
+        };
+        // Two stretches of four steps: the second is better, as good but for chance, and worse.
+        assert_eq!(ends_with(&[4.0, 3.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0]), 8.0);
+        assert_eq!(ends_with(&[1.0, 1.0, 1.0, 1.0, 1.01, 1.01, 1.01, 1.01]), 8.0);
+        assert_eq!(ends_with(&[1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 9.0]), 4.0);
+        // One step is no stretch, and so are three.
+        assert_eq!(ends_with(&[1.0, 9.0, 9.0]), 3.0);
+        // 50 stretches of 6 steps, the tenth of which is the best; what follows rises slowly.
+        let losses: Vec<f64> = (0..300).map(|step| (f64::from(step) - 59.0).abs() + 1.0).collect();
+        assert_eq!(ends_with(&losses), 60.0);
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub const TRIAL_SHARE: f64 = 0.04;
 const LEAST_TRIAL: Duration = Duration::from_millis(100);
 /// ... and this share at most.
 const MOST_TRIAL_SHARE: f64 = 0.08;
+/// A trial that is not a part of the time is at least so long: a dozen steps tell little of a rate.
+pub const LEAST_FREE_TRIAL: Duration = Duration::from_millis(400);
 /// Where the search is a part of the time, no trial begins after this share.
 const MOST_SEARCH_SHARE: f64 = 0.5;
 /// Samples of the batches whose steps are timed: what a step takes grows linearly from something that no batch saves.
@@ -97,7 +99,7 @@ impl<'a> Run<'a> {
 
     /// A fit, whose progress counts from `before` (0 to 1) on.
     fn fit(&mut self, recipe: Recipe, stop: Stop, before: f64) -> Result<Entry, ContestantError> {
-        let options = self.options(recipe, stop);
+        let options = FitOptions { keeps_best: true, ..self.options(recipe, stop) };
         let (interrupt, on_progress) = (self.interrupt, &mut self.on_progress);
         let mut on_step = |event: &StepEvent| {
             on_progress(before + (1.0 - before) * event.progress);
@@ -206,7 +208,12 @@ impl<'a> Run<'a> {
             recipe.schedule = Schedule::Cosine { last: 0.01 };
         }
         recipe.batch = self.batch(recipe, limit)?;
-        let time = limit.mul_f64(TRIAL_SHARE).max(LEAST_TRIAL).min(limit.mul_f64(MOST_TRIAL_SHARE));
+        let time = limit.mul_f64(TRIAL_SHARE);
+        let time = if is_free {
+            time.max(LEAST_FREE_TRIAL)
+        } else {
+            time.max(LEAST_TRIAL).min(limit.mul_f64(MOST_TRIAL_SHARE))
+        };
         for factor in RATE_FACTORS {
             self.trial(Recipe { rate: factor * recipe.rate, ..recipe }, time)?;
         }

@@ -131,8 +131,8 @@ fn figures(row: &Row) -> [String; N_FIGURES] {
         format!("{:.3}", row.fit_s),
         format!("{:.3}", row.search_s),
         row.steps.to_string(),
-        format!("{one:.4}"),
-        format!("{two:.4}"),
+        speed(one),
+        speed(two),
         row.measured_samples.to_string(),
         // Six digits: the product of a rate and a factor is seldom the number that it is meant to be.
         format!("{:e}", format!("{:.5e}", row.rate).parse().unwrap_or(row.rate)),
@@ -140,6 +140,11 @@ fn figures(row: &Row) -> [String; N_FIGURES] {
         row.batch.to_string(),
         settings(row),
     ]
+}
+
+/// Million samples a second.
+fn speed(msamples_s: f64) -> String {
+    format!("{msamples_s:.4}")
 }
 
 /// What was chosen: the method's settings, the fit's, and what was tried before.
@@ -204,6 +209,19 @@ impl Records {
     /// Adds a row, in place of one of the same fit.
     pub fn insert(&mut self, row: Record) {
         self.0.insert(row.key(), row);
+    }
+
+    /// Puts decoding speeds in place of those that a contestant's rows on a signal have.
+    pub fn set_speeds(&mut self, signal: &str, contestant: &str, msamples_s: [f64; 2]) {
+        let is_of = |row: &&mut Record| row.text("signal") == signal && row.text("contestant") == contestant;
+        for row in self.0.values_mut().filter(|row| is_of(row) && row.number("decode_msamples_s_1").is_some())
+        {
+            for (column, value) in ["decode_msamples_s_1", "decode_msamples_s_2"].into_iter().zip(msamples_s)
+            {
+                let i = COLUMNS.iter().position(|known| *known == column).expect("a known column");
+                row.0[i] = speed(value);
+            }
+        }
     }
 
     /// Leaves only rows for which `keep` holds; gives how many went.

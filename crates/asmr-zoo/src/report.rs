@@ -10,7 +10,7 @@ use crate::experiment::{ContestantSpec, Experiment, PlotSpec, SignalSpec};
 use crate::fit::Stop;
 use crate::page::{STYLE, escaped};
 use crate::plot::{Axis, Curve, Plot};
-use crate::rate_search::{MAX_RATES, RATE_FACTORS, TRIAL_SHARE};
+use crate::rate_search::{LEAST_FREE_TRIAL, MAX_RATES, RATE_FACTORS, TRIAL_SHARE};
 use crate::records::{Records, Summary, length};
 use crate::runner::lengths;
 
@@ -113,10 +113,12 @@ pub fn page(parts: &[Part], claims: &[Claim], quick: bool) -> String {
         out,
         "<p>ASMR is fitted by its presets, which were found beforehand, on camera.png and Kodak pictures. What rivals are given for that: \
          in a fixed number of steps, every rate named below and, where the best is at their end, others beyond; in a given time, a search \
-         of batch and rate on top of the time: {} to {MAX_RATES} rates, each for {:.0} % of the time or a little more, and the best with a \
-         quarter of the batch.</p>",
+         of batch and rate on top of the time: {} to {MAX_RATES} rates, each for {:.0} % of the time and {:.1} s at least, and the best with \
+         a quarter of the batch. All end with their best weights by the loss. A fit of ASMR whose loss rises goes back to an earlier state \
+         at a lower rate; one of a rival that diverges begins anew at a lower rate where it has a time, and fails where it has steps.</p>",
         RATE_FACTORS.len(),
-        100.0 * TRIAL_SHARE
+        100.0 * TRIAL_SHARE,
+        LEAST_FREE_TRIAL.as_secs_f64()
     );
     if !claims.is_empty() {
         out += "<h2>Claims</h2>\n";

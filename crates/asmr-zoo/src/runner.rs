@@ -2,6 +2,8 @@
 //!
 //! Where a contestant has two rate factors or more and the best on a signal is the highest or the lowest of them, the next of
 //! 1, 3, 10, 30, … beyond is tried as well, for the same seeds, and so on [`MAX_BEYOND`] times in each direction.
+//!
+//! Where an experiment says so, decodes are timed in turns when the fits of a signal are done, in place of those after each fit.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -11,9 +13,10 @@ use std::time::Duration;
 use asmr::signal::Signal;
 
 use crate::Outcome;
-use crate::compare::measure;
+use crate::compare::{measure, speeds_in_turns};
 use crate::contestant::ContestantError;
 use crate::experiment::{ContestantSpec, Experiment, SignalSpec};
+use crate::field::Shape;
 use crate::fit::Stop;
 use crate::machine;
 use crate::records::{Key, Record, Records, best_rate, by_rate, length};
@@ -232,7 +235,7 @@ pub fn run(
     let mut n: usize = all.iter().map(|(_, fits)| n_missing(fits)).sum();
     let (commit, machine) = (machine::commit(&place.root), machine::describe());
     let mut done = Done { n_before: records.iter().count(), ..Done::default() };
-    let mut n_begun = 0;
+    let (mut n_begun, mut timed) = (0, Vec::new());
     for (spec, fits) in all {
         let mut signal = None;
         let mut waiting = fits;
@@ -271,9 +274,48 @@ pub fn run(
                 done.n_fits += 1;
             }
         }
+        if let Some(signal) = signal.filter(|_| experiment.decodes_in_turns) {
+            let speeds = in_turns(experiment, spec, &signal, &mut timed, interrupt)?;
+            for (contestant, msamples_s) in speeds {
+                records.set_speeds(&spec.name(), contestant, msamples_s);
+            }
+            records.write(&place.results, &about)?;
+        }
     }
     done.records = records;
     Ok(done)
+}
+
+/// Decoding speeds by contestant.
+type Speeds<'a> = Vec<(&'a str, [f64; 2])>;
+
+/// Decoding speeds of all contestants on a grid, timed in turns; once for all signals of this grid.
+fn in_turns<'a>(
+    experiment: &'a Experiment,
+    spec: &SignalSpec,
+    signal: &Signal,
+    timed: &mut Vec<(Shape, Speeds<'a>)>,
+    interrupt: &AtomicBool,
+) -> Outcome<Speeds<'a>> {
+    let shape = Shape::of(signal.info());
+    if let Some((_, speeds)) = timed.iter().find(|(known, _)| *known == shape) {
+        return Ok(speeds.clone());
+    }
+    let (mut names, mut contestants) = (Vec::new(), Vec::new());
+    for contestant in experiment.contestants.iter().filter(|contestant| !contestant.is_by_time()) {
+        let Some(&stop) = lengths(experiment, contestant).first() else { continue };
+        // Those that do not suit the signal have no rows with a speed.
+        if let Ok(built) = contestant.build(signal.info(), stop, 1.0) {
+            names.push(contestant.name.as_str());
+            contestants.push((built, contestant.measured_samples));
+        }
+    }
+    let speeds = speeds_in_turns(&contestants, signal, interrupt)
+        .map_err(|error| format!("decodes of {} cannot be timed: {error}", spec.name()))?;
+    let speeds: Speeds<'a> =
+        names.into_iter().zip(speeds).filter_map(|(name, speed)| Some((name, speed?))).collect();
+    timed.push((shape, speeds.clone()));
+    Ok(speeds)
 }
 
 /// A fit's figures, or why it has none; an error when all is to end.

@@ -240,7 +240,10 @@ impl Field for Unshared {
             Stop::Time(limit) => Stop::Time(limit / 2),
             stop @ Stop::Steps(_) => stop,
         };
-        let recipe = Recipe { batch: options.recipe.batch, ..siren.recipe() };
+        // At its published rate times the same factor as the modulators', whose own is the same.
+        let Recipe { batch, rate, .. } = options.recipe;
+        let recipe =
+            Recipe { batch, rate: siren.recipe().rate * rate / self.recipe().rate, ..siren.recipe() };
         let options = FitOptions { recipe, stop, ..*options };
         let fitted = fit::fit(&siren, source, &options, &mut |event| {
             // The fit itself has not begun.

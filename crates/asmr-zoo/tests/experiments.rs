@@ -236,6 +236,28 @@ fn a_run_goes_on_where_it_ended() {
 }
 
 #[test]
+fn decodes_are_timed_in_turns() {
+    let folder = folder_with_picture();
+    let text = SMALL.replace("steps = [2, 3]", "steps = [2, 3]\ndecodes_in_turns = true");
+    let records = run_in(folder.path(), &text).0.unwrap().records;
+    for (contestant, n_rows) in [("ASMR", 4), ("SIREN", 4), ("Plenoxels", 4)] {
+        let of = |row: &&asmr_zoo::records::Record| {
+            row.text("contestant") == contestant && row.number("psnr_db").is_some()
+        };
+        for column in ["decode_msamples_s_1", "decode_msamples_s_2"] {
+            // One figure for all fits, which each alone would never give.
+            let speeds: Vec<f64> = records.iter().filter(of).filter_map(|row| row.number(column)).collect();
+            assert_eq!(speeds.len(), n_rows, "{contestant}");
+            assert!(
+                speeds[0] > 0.0 && speeds.iter().all(|speed| *speed == speeds[0]),
+                "{contestant}: {speeds:?}"
+            );
+        }
+    }
+    assert_eq!(Records::read(&place(folder.path()).results), Ok(records));
+}
+
+#[test]
 fn what_is_missing_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let (done, _) = run_in(folder.path(), SMALL);
@@ -363,6 +385,11 @@ method.siren = { width = 8, layers = 3 }
 
 /// Rows of that, by picture, contestant, seed and PSNR.
 fn pair(rows: &[(&str, &str, &str, &str)]) -> Records {
+    pair_in_batches(rows, |_| "null")
+}
+
+/// Likewise with the batch of each contestant.
+fn pair_in_batches(rows: &[(&str, &str, &str, &str)], batch: fn(&str) -> &str) -> Records {
     let mut text = format!("{}\n", COLUMNS.join("\t"));
     for &(signal, contestant, seed, db) in rows {
         let cells = COLUMNS.map(|column| match column {
@@ -374,6 +401,7 @@ fn pair(rows: &[(&str, &str, &str, &str)]) -> Records {
             "psnr_db" => db,
             "mac_exec" | "decode_msamples_s_1" => "2",
             "commit" => "abc",
+            "batch" => batch(contestant),
             _ => "null",
         });
         text += &(cells.join("\t") + "\n");
@@ -479,6 +507,85 @@ fn verdicts_need_all_fits_and_say_what_failed() {
     let (verdict, figure) = judged(&whole, &one_failed);
     assert_eq!(verdict, Verdict::Partly);
     assert!(figure.ends_with("failed: ASMR on p, seed 1"), "{figure}");
+}
+
+/// A claim of an experiment of this name.
+fn judged(name: &str, text: &str, records: Records, claim: &str) -> (Verdict, String) {
+    let section = Section {
+        name: name.to_owned(),
+        experiment: Experiment::parse(text).unwrap(),
+        records,
+        missing: Vec::new(),
+        is_quick: false,
+    };
+    let all = claims(&[section], false);
+    let claim = all.into_iter().find(|known| known.claim.starts_with(claim)).unwrap();
+    (claim.verdict, claim.figure)
+}
+
+#[test]
+fn what_equal_batches_say_is_told() {
+    let text = format!(
+        "{PAIR}\n[[contestant]]\nname = \"ASMR, in batches\"\nmethod.asmr = {{ levels = 3, width = 8 }}\n"
+    )
+    .replace("seeds = [0, 1]", "seeds = [0]");
+    let rows = |in_batches| {
+        [("ASMR", "30.0"), ("SIREN", "29.0"), ("ASMR, in batches", in_batches)]
+            .into_iter()
+            .flat_map(|(contestant, db)| ["p", "q"].map(|signal| (signal, contestant, "0", db)))
+            .collect::<Vec<_>>()
+    };
+    let batch: fn(&str) -> &str = |contestant| if contestant == "ASMR" { "384" } else { "64" };
+    let (verdict, figure) =
+        judged("against-siren", &text, pair_in_batches(&rows("25.0"), batch), "better quality");
+    assert_eq!(verdict, Verdict::Partly);
+    for says in [
+        "better on 2 and worse on 0 of 2",
+        "a step of ASMR has 384",
+        "better on 0 and worse on 2 of 2 signals, -4.00 dB",
+    ] {
+        assert!(figure.contains(says), "{figure}");
+    }
+    // As many samples in all leave nothing to tell.
+    let (verdict, figure) =
+        judged("against-siren", &text, pair_in_batches(&rows("25.0"), |_| "64"), "better quality");
+    assert_eq!(verdict, Verdict::Holds);
+    assert!(!figure.contains("a step of ASMR"), "{figure}");
+}
+
+#[test]
+fn depth_is_judged_by_both_optimisers() {
+    let contestant = |name: &str, series: &str, layers| {
+        format!(
+            "\n[[contestant]]\nname = \"{name}\"\nseries = \"{series}\"\nmethod.asmr = {{ levels = {layers}, width = 8 }}\n"
+        )
+    };
+    let names = ["a", "b", "c", "d"];
+    let text = PAIR.split("[[contestant]]").next().unwrap().to_owned()
+        + &contestant("a", "ASMR", 2)
+        + &contestant("b", "ASMR", 3)
+        + &contestant("c", "ASMR, as published", 2)
+        + &contestant("d", "ASMR, as published", 3);
+    let text = text.replace("seeds = [0, 1]", "seeds = [0]");
+    let cases = [
+        (["30.0", "31.0", "20.0", "21.0"], Verdict::Holds),
+        (["30.0", "31.0", "20.0", "19.0"], Verdict::Partly),
+        (["30.0", "29.0", "20.0", "21.0"], Verdict::Partly),
+        (["30.0", "29.0", "20.0", "20.05"], Verdict::Fails),
+    ];
+    for (quality, expected) in cases {
+        let rows: Vec<_> = names
+            .iter()
+            .zip(quality)
+            .flat_map(|(name, db)| ["p", "q"].map(|s| (s, *name, "0", db)))
+            .collect();
+        let (verdict, figure) = judged("ultra-low-mac", &text, pair(&rows), "more layers");
+        assert_eq!(verdict, expected, "{figure}");
+        assert!(
+            figure.contains(&format!("published one: {:.2}", quality[2].parse::<f64>().unwrap())),
+            "{figure}"
+        );
+    }
 }
 
 #[test]

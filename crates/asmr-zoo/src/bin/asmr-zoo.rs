@@ -16,7 +16,8 @@ use asmr_zoo::{Outcome, claims, machine, meta_study};
 
 const USAGE: &str = "\
 usage: asmr-zoo run NAME... [OPTIONS]      run experiments: experiments/NAME.toml, or any other file .toml
-       asmr-zoo report [OPTIONS]           run all of experiments/, and make claims.tsv and one page of them
+       asmr-zoo report [OPTIONS]           run all of experiments/, and make claims.tsv and one page of them; goes on with a report
+                                           that was stopped, and begins anew (as with --fresh) where one was done
        asmr-zoo list                       what experiments there are
 
   --quick          fewer signals, seeds and steps, as each experiment says
@@ -114,6 +115,7 @@ fn act(options: &Options) -> Result<(), Problem> {
         return Ok(());
     }
     let is_report = options.words[0] == "report";
+    let begun = Instant::now();
     let paths = if is_report {
         files(&folder)?
     } else {
@@ -129,14 +131,25 @@ fn act(options: &Options) -> Result<(), Problem> {
     let pool = machine::pool(options.n_threads.unwrap_or_else(|| machine::n_cores().min(2)))?;
     let named = if is_report { folder.join("report.toml") } else { paths[0].clone() };
     let page_path = results_path(root, &named, options.quick).with_extension("html");
+    // What tells that a report was done, and how long it took.
+    let record = page_path.with_extension("tsv");
+    let measures = is_report && !options.only_page;
+    let is_done = measures && record.is_file();
+    if is_done {
+        println!("a report was done before: its results go to NAME.tsv.old, and all is measured anew");
+        std::fs::remove_file(&record)
+            .map_err(|error| format!("cannot remove {}: {error}", record.display()))?;
+    }
     let (mut sections, mut parts, mut missing, mut n_short) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    let mut counts = [0; 2];
     for (path, spec) in specs {
-        if options.fresh {
+        if options.fresh || is_done {
             put_aside(&results_path(root, path, options.quick))?;
         }
         match spec {
             Spec::Fits(experiment) => {
-                let section = pool.install(|| section(root, path, *experiment, options))?;
+                let (section, fits) = pool.install(|| section(root, path, *experiment, options))?;
+                counts = [0, 1].map(|i| counts[i] + fits[i]);
                 parts.push(section.part());
                 n_short += usize::from(!section.missing.is_empty());
                 missing.extend(section.missing.iter().cloned());
@@ -160,6 +173,20 @@ fn act(options: &Options) -> Result<(), Problem> {
         write_page(&page_path, &parts, is_report.then_some(&sections[..]), options)?;
     }
     println!("wrote {}", page_path.display());
+    if measures {
+        let [n_fits, n_before] = counts;
+        let minutes = begun.elapsed().as_secs_f64() / 60.0;
+        let (commit, machine) = (machine::commit(root), machine::describe());
+        let text = format!(
+            "# A whole `asmr-zoo report{}`, without its build; fits of its own, and those of runs that it went on with\n\
+             minutes\tfits\tfits_before\texperiments\tleft_out\tthreads\tcommit\tmachine\n\
+             {minutes:.1}\t{n_fits}\t{n_before}\t{}\t{n_short}\t{}\t{commit}\t{machine}\n",
+            if options.quick { " --quick" } else { "" },
+            parts.len(),
+            pool.current_num_threads()
+        );
+        write_whole(&record, &text)?;
+    }
     if missing.is_empty() {
         return Ok(());
     }
@@ -207,7 +234,13 @@ fn command(name: &str, options: &Options) -> String {
     format!("asmr-zoo run {name}{}", if options.quick { " --quick" } else { "" })
 }
 
-fn section(root: &Path, path: &Path, experiment: Experiment, options: &Options) -> Outcome<Section> {
+/// An experiment's section; how many fits were made, and how many had been before.
+fn section(
+    root: &Path,
+    path: &Path,
+    experiment: Experiment,
+    options: &Options,
+) -> Outcome<(Section, [usize; 2])> {
     let experiment = if options.quick { experiment.quick() } else { experiment };
     let name = name(path);
     let place = Place {
@@ -219,7 +252,8 @@ fn section(root: &Path, path: &Path, experiment: Experiment, options: &Options) 
     if options.only_page {
         let mut records = Records::read(&place.results)?;
         keep_current(&experiment, &mut records);
-        return Ok(Section { name, experiment, records, missing: Vec::new(), is_quick: options.quick });
+        let missing = Vec::new();
+        return Ok((Section { name, experiment, records, missing, is_quick: options.quick }, [0; 2]));
     }
     println!("{}", experiment.title);
     let start = Instant::now();
@@ -232,7 +266,8 @@ fn section(root: &Path, path: &Path, experiment: Experiment, options: &Options) 
     if done.n_before > 0 {
         println!("  {} were measured before, and stand (--fresh fits them anew)", done.n_before);
     }
-    Ok(Section { name, experiment, records: done.records, missing: done.missing, is_quick: options.quick })
+    let (records, missing, is_quick) = (done.records, done.missing, options.quick);
+    Ok((Section { name, experiment, records, missing, is_quick }, [done.n_fits, done.n_before]))
 }
 
 /// Meta-learning is measured as a whole, unless it was before.
