@@ -5,6 +5,8 @@
 //! y    = MLP_cell(γ(x))
 //! ```
 //!
+//! The encoding is over the whole signal, as in the ASMR authors' program; that of Reiser et al. is over each cell's own [-1, 1].
+//!
 //! Settings are those the ASMR paper compares with at ultra-low cost: 16 × 16 cells, width 16, F = 10, its rate of
 //! 5e-4 with cosine decay to 1e-5 over 10,000 full-batch steps. Its published code has rectifiers of slope 0.2 between
 //! layers, which are the default here; sines are a setting. Initial matrices are He's uniform ones, `U(±sqrt(6/fan_in))`,
