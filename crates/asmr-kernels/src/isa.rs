@@ -3,7 +3,7 @@
 /// Which instructions a kernel may use. Ordered: a later level includes the earlier ones of its architecture.
 ///
 /// All levels that fuse (`Avx2`, `Avx512`, `Neon`) give the same bits, and so do the two that do not (`Scalar`,
-/// `Simd128`).
+/// `Simd128`), but for sines of more than [`crate::sincos::REDUCED_UP_TO`], which are the platform's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum IsaLevel {

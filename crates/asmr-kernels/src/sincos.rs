@@ -56,8 +56,13 @@ kernel! {
 fn sines_body<const FUSED: bool>(angles: &mut [f32]) {
     for block in angles.chunks_mut(BLOCK) {
         if is_beyond(block) {
+            // Each by itself: its neighbours are those of another sample where tiles are cut otherwise.
             for x in block {
-                *x = f64::from(*x).sin() as f32;
+                *x = if x.abs() <= REDUCED_UP_TO {
+                    sine_reduced::<FUSED>(*x)
+                } else {
+                    f64::from(*x).sin() as f32
+                };
             }
         } else {
             for x in block {

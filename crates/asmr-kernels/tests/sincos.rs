@@ -215,6 +215,24 @@ fn nan_and_infinities_give_nan_and_spoil_nothing_else() {
 /// Widths around the block, several rows, one element of one row beyond the quick range: each row has the bits it
 /// has alone, and nothing past the rows is touched.
 #[test]
+fn sines_are_independent_of_their_neighbours() {
+    let mut n_checked = 0;
+    for isa in IsaLevel::available() {
+        let mut angles: Vec<f32> = (0..200).map(|i| (i as f32 * 0.37).sin() * 1500.0).collect();
+        angles[100] = 1e10;
+        let mut together = angles.clone();
+        sines(isa, &mut together);
+        for (x, together) in angles.iter().zip(together) {
+            let mut alone = [*x];
+            sines(isa, &mut alone);
+            assert_eq!(alone[0].to_bits(), together.to_bits(), "sin {x} at {isa:?}");
+            n_checked += 1;
+        }
+    }
+    assert_eq!(n_checked, 200 * IsaLevel::available().len());
+}
+
+#[test]
 fn rows_are_independent_and_stay_in_bounds() {
     const GUARD: f32 = 77.0;
     let mut n_checked = 0;

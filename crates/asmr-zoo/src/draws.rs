@@ -1,4 +1,4 @@
-//! Random initial weights, the same on every machine.
+//! Random initial weights, the same on every machine but for normal ones, of which logarithms and cosines are the platform's.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};

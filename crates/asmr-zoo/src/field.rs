@@ -212,7 +212,7 @@ pub trait Field: Send + Sync {
     /// Stored numbers.
     fn n_params(&self) -> usize;
 
-    /// Initial weights: the same seed, the same weights, on every machine.
+    /// Initial weights: the same seed, the same weights, on every machine (Fourier features, which are normal: but for rounding).
     fn init(&self, seed: u64) -> Vec<f32>;
 
     /// Weights that a fit begins with: [`Field::init`], or what is made of the signal before; `on_step` is told of that, and

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::draws::Draws;
-use crate::field::{Engine, Field, FieldError, Loss, refuse};
+use crate::field::{Engine, Field, FieldError, Loss, check_params, refuse};
 
 /// Weights that one thread updates at a time.
 const CHUNK: usize = 1 << 15;
@@ -260,6 +260,7 @@ pub fn fit_from<F: Field>(
     if recipe.batch == Some(0) {
         return Err(refuse("the batch", 0, "1 sample or more"));
     }
+    check_params(field, params.len())?;
     let mut engine = Engine::new(field, source, options.isa)?;
     let mut batches = Batches::new(field.shape().n_samples(), recipe.batch, options.seed);
     let mut gradient = vec![0.0; params.len()];

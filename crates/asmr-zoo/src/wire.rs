@@ -192,12 +192,12 @@ impl Wire {
     }
 }
 
-/// e^x for x ≤ 88, relative error at most 2e-7; 0 below -87. Written so that loops over it become vector code.
+/// e^x, relative error at most 2e-7; 0 below -87, infinite above 88; NaN for NaN. Written so that loops over it become vector code.
 #[inline]
-fn exp(x: f32) -> f32 {
+fn exp(exponent: f32) -> f32 {
     // 1.5·2^23: adding and subtracting it rounds to a whole number and leaves that in the low bits.
     const MAGIC: f32 = 12_582_912.0;
-    let x = x.max(-87.0);
+    let x = exponent.clamp(-87.0, 88.0);
     let shifted = x * std::f32::consts::LOG2_E + MAGIC;
     let n = shifted - MAGIC;
     // ln 2 in two parts; the first has 15 bits, so its product with n is exact.
@@ -210,7 +210,9 @@ fn exp(x: f32) -> f32 {
     let p = p * r + 1.666_666_5e-1;
     let p = p * r + 0.5;
     let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0f32.to_bits()));
-    (p * r * r + r + 1.0) * if x > -87.0 { power } else { 0.0 }
+    let beyond = if exponent > 0.0 { f32::INFINITY } else { 0.0 };
+    let factor = if exponent <= -87.0 || exponent > 88.0 { beyond } else { power };
+    (p * r * r + r + 1.0) * factor
 }
 
 impl Field for Wire {
@@ -384,6 +386,8 @@ mod tests {
             n_compared += 1;
         }
         assert_eq!(n_compared, 9401);
-        assert_eq!(super::exp(-1e30), 0.0);
+        assert_eq!([-1e30, -88.0, f32::NEG_INFINITY].map(super::exp), [0.0; 3]);
+        assert_eq!([88.1, 89.2, 100.0, 225.0, f32::INFINITY].map(super::exp), [f32::INFINITY; 5]);
+        assert!(super::exp(f32::NAN).is_nan());
     }
 }

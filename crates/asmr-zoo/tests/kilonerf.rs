@@ -106,7 +106,7 @@ fn what_is_stored_comes_back() {
 
 #[test]
 fn bad_input_is_an_error() {
-    assert_eq!(each(|case| common::wrong_calls(case.field)), 27);
+    assert_eq!(each(|case| common::wrong_calls(case.field)), 30);
     let default = KiloNerfSettings::default();
     let bad = [
         KiloNerfSettings { cells: vec![16], ..default.clone() },

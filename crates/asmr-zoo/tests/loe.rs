@@ -109,7 +109,7 @@ fn what_is_stored_comes_back() {
 
 #[test]
 fn bad_input_is_an_error() {
-    assert_eq!(each(|case| common::wrong_calls(case.field)), 27);
+    assert_eq!(each(|case| common::wrong_calls(case.field)), 30);
     let default = LoeSettings::default();
     let bad = [
         LoeSettings { tiles: vec![], ..default.clone() },

@@ -157,7 +157,7 @@ fn what_is_stored_comes_back() {
 
 #[test]
 fn bad_input_is_an_error() {
-    assert_eq!(each(|case| common::wrong_calls(case.field)), 4 * 9);
+    assert_eq!(each(|case| common::wrong_calls(case.field)), 4 * 10);
     let default = NgpSettings::default();
     let bad = [
         NgpSettings { n_levels: 0, ..default },

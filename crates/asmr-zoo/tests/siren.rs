@@ -100,7 +100,7 @@ fn what_is_stored_comes_back() {
 
 #[test]
 fn bad_input_is_an_error() {
-    assert_eq!(each(|case| common::wrong_calls(case.field)), 36);
+    assert_eq!(each(|case| common::wrong_calls(case.field)), 40);
     let default = SirenSettings::default();
     let bad = [
         (shape(&[], 1), default),

@@ -187,7 +187,7 @@ fn what_is_stored_comes_back() {
 
 #[test]
 fn bad_input_is_an_error() {
-    assert_eq!(each(|case| common::wrong_calls(case.field)), 27);
+    assert_eq!(each(|case| common::wrong_calls(case.field)), 30);
     let good = settings("2,2;2,2", 4);
     let with = |bases: &str| UnsharedSettings { bases: bases.to_owned(), ..good.clone() };
     let bad = [

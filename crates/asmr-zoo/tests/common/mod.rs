@@ -8,7 +8,7 @@ use asmr::signal::{SampleType, Samples, Signal, SignalInfo};
 use asmr_kernels::IsaLevel;
 use asmr_zoo::baseline::{Baseline, Config, StoreError, restore, store};
 use asmr_zoo::field::{Engine, Field, FieldError, Shape, decode};
-use asmr_zoo::fit::{FitOptions, Recipe, Stop, fit};
+use asmr_zoo::fit::{FitOptions, Recipe, Stop, fit, fit_from};
 
 /// Differences are taken this far apart: rounding of f64 sums then costs 1e-10 of a loss, curvature less.
 const DIFFERENCE: f64 = 1e-6;
@@ -241,7 +241,10 @@ pub(crate) fn wrong_calls<F: Field>(field: &F) -> usize {
         let fitted = fit(field, &right, &FitOptions::new(recipe, Stop::Steps(1)), silent);
         assert!(matches!(fitted, Err(FieldError::Setting { .. })), "rate {rate}, batch {batch:?}");
     }
-    6 + 3
+    let options = FitOptions::new(field.recipe(), Stop::Steps(1));
+    let few = fit_from(field, &right, vec![0.0; 1], &options, silent);
+    assert!(matches!(few, Err(FieldError::Params { .. })));
+    7 + 3
 }
 
 /// Dense layers from a flat slice, `W` as `[out, in]` and then `b` if `biased`, in double precision.
