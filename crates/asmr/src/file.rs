@@ -110,7 +110,8 @@ pub struct Limits {
     /// Most values (samples times channels) of the whole decoded signal. Default 2^32: 4 GiB as 8-bit values. A
     /// file of a few kilobytes may describe a grid of any extents, so this is what keeps a small file from
     /// filling a disk. A decode computes whole blocks of the last level's digits, padding included: of these values at most four times
-    /// as many, so that a small grid is not days of work.
+    /// as many, so that a small grid is not days of work; and four times as many in the digit tables of all chunks together, which
+    /// are made for each of them.
     pub max_values: u64,
     /// Most values in the digit tables of all levels together: digit tuples times the larger of width and channels.
     /// Default 2^26, half a GiB as sines and cosines. Decoders build such tables whole, and a small file may ask
@@ -159,6 +160,9 @@ impl Limits {
             (1..config.partition.n_levels()).map(|l| config.partition.n_tuples(l) as u128).sum();
         let tables = tuples * config.width.max(config.channels) as u128;
         limit("values in the levels' digit tables", tables, self.max_table_values, "max_table_values")?;
+        // A decoder makes them anew for each chunk, of which a sample may be all.
+        let all_tables = tables.saturating_mul(header.n_chunks() as u128);
+        limit("values in the digit tables of all chunks", all_tables, most, "max_values")?;
         if header.max_error.is_some() {
             let n_slices = residual::slab_slices(signal).min(header.chunk_extent);
             let slab = samples / signal.extents[0] as u128 * (n_slices * signal.channels) as u128;

@@ -475,6 +475,37 @@ fn padding_has_limits() {
     assert_eq!(cases.len(), 4);
 }
 
+/// Digit tables are made for each chunk: those of 16,384 samples in as many chunks could be hours of work.
+#[test]
+fn tables_of_all_chunks_have_limits() {
+    let header = |n_chunks: usize, tuples: usize, width: usize| {
+        let partition = Partition::new(&[1], &[vec![1, tuples, 1]]).unwrap();
+        let network =
+            NetworkConfig { partition, channels: 1, width, omega_0: 30.0, modulator: Modulator::Linear };
+        let signal = SignalInfo::plain(vec![n_chunks], 1, SampleType::U8, None);
+        FileHeader { chunk_extent: 1, ..FileHeader::single(signal, network, None) }
+    };
+    // Of levels 1 and 2: `tuples` and 1 of them, times the width.
+    let cases = [
+        (header(1 << 14, 1 << 24, 3), Some(((1u128 << 24) + 1) * 3 << 14)),
+        (header(1, 1 << 24, 3), None),
+        // 2^34, and a little more.
+        (header(1 << 14, (1 << 20) - 1, 1), None),
+        (header(1 << 14, 1 << 20, 1), Some(((1 << 20) + 1) << 14)),
+    ];
+    for (header, tables) in &cases {
+        header.validate().unwrap();
+        match (Limits::default().check(header), tables) {
+            (Ok(()), None) => {}
+            (Err(FileError::Limit { actual, limit, field, .. }), Some(tables)) => {
+                assert_eq!((actual, limit, field), (*tables, 1 << 34, "max_values"));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(cases.len(), 4);
+}
+
 #[test]
 fn messages_stay_short() {
     let long = FileError::Inconsistent("refinements ".repeat(5000)).to_string();
