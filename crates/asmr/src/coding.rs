@@ -34,7 +34,7 @@ pub const MAX_REFINED_BITS: u8 = 20;
 pub const MAX_WEIGHTS_PER_BYTE: usize = 32;
 
 /// The shortest code of a network's weights, in bytes.
-fn least_bytes(config: &NetworkConfig) -> usize {
+pub(crate) fn least_bytes(config: &NetworkConfig) -> usize {
     config.n_params().div_ceil(MAX_WEIGHTS_PER_BYTE)
 }
 

@@ -6,7 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 use super::header::{self, Header};
 use super::sequence::{ENTRY_LEN, Encoding, Entry, FileHeader, index_len};
 use super::{AsmrFile, CHECKSUM_LEN, FileError, Input, Limits, PREFIX_LEN, check};
-use crate::coding::{CodingError, QuantisedWeights, TensorSteps};
+use crate::coding::{CodingError, QuantisedWeights, TensorSteps, least_bytes};
 use crate::network::{Network, NetworkConfig};
 
 /// What a file holds of a chunk.
@@ -74,12 +74,14 @@ impl<R: Read + Seek> AsmrReader<R> {
             |bytes: &[u8], i: usize| u32::from_le_bytes([bytes[i], bytes[i + 1], bytes[i + 2], bytes[i + 3]]);
         check("index", u32_at(rest, 0), crc32fast::hash(table))?;
         let mut entries = Vec::with_capacity(n_parts);
+        // All chunks have equally many weights, the last one too.
+        let weight_bytes = header::weight_bytes(&header.network);
         let mut offset = first;
         for (part, bytes) in table.chunks_exact(ENTRY_LEN as usize).enumerate() {
             let u64_at = |i: usize| u64::from(u32_at(bytes, i)) | u64::from(u32_at(bytes, i + 4)) << 32;
             let entry = Entry { offset: u64_at(0), n_bytes: u64_at(8), checksum: u32_at(bytes, 16) };
             let expected = match header.encoding {
-                Encoding::F32 => header::weight_bytes(&header.chunk_config(part)),
+                Encoding::F32 => weight_bytes,
                 // Of any length, within the file.
                 Encoding::Coded => entry.n_bytes,
             };
@@ -316,14 +318,18 @@ fn decoded(
     passes: &[Vec<u8>],
     corrections: Option<Vec<Vec<u8>>>,
 ) -> Result<Chunk, FileError> {
+    let file_error = |error| match error {
+        CodingError::Memory { n_bytes } => FileError::Memory { n_bytes },
+        CodingError::Invalid => FileError::Inconsistent(CodingError::Invalid.to_string()),
+    };
+    // Before memory is taken for as many weights as the header announces.
+    if passes[0].len() < least_bytes(config) {
+        return Err(file_error(CodingError::Invalid));
+    }
     // The decoder's own memory, asked for in a way that can be refused.
     let n_bytes = config.n_params() as u64 * 8;
     Vec::<u64>::new().try_reserve_exact(config.n_params()).map_err(|_| FileError::Memory { n_bytes })?;
-    let weights =
-        QuantisedWeights::decode_passes(config, refinements, passes).map_err(|error| match error {
-            CodingError::Memory { n_bytes } => FileError::Memory { n_bytes },
-            CodingError::Invalid => FileError::Inconsistent(error.to_string()),
-        })?;
+    let weights = QuantisedWeights::decode_passes(config, refinements, passes).map_err(file_error)?;
     let network = Network::new(config.clone(), weights.weights(config))?;
     Ok(Chunk { network, steps: Some(weights.steps), corrections })
 }

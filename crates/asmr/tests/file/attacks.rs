@@ -22,7 +22,7 @@ fn peak_bytes() -> Option<u64> {
 #[test]
 fn attacks_are_refused_quickly_and_with_a_reason() {
     let cases = attacks();
-    assert_eq!(cases.len(), 83);
+    assert_eq!(cases.len(), 84);
     let start = Instant::now();
     for (attack, bytes, reason) in &cases {
         for known_len in [Some(bytes.len() as u64), None] {
@@ -55,7 +55,7 @@ fn attacks_cost_no_memory() {
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && text.contains("refused 166 times"), "{text}");
+        assert!(output.status.success() && text.contains("refused 168 times"), "{text}");
         return;
     }
     let mut n = 0;
@@ -68,6 +68,21 @@ fn attacks_cost_no_memory() {
     println!("refused {n} times, {more} bytes of address space more");
     // The smallest file that claims much claims 1 GiB. The system's allocator reserves up to 128 MiB per thread.
     assert!(more < 1 << 28, "{more} bytes more");
+}
+
+/// A file of version 3 of a network 16,384 wide, whose code is a byte long.
+fn coded_byte() -> Vec<u8> {
+    let header = r#"{"signal":{"extents":[8],"channels":1,"sample_type":"u8","color":null},"network":{"partition":{"extents":[8],"bases":[[2,2,2]]},"channels":1,"width":16384,"omega_0":30.0,"modulator":"linear"},"chunks":{"encoding":"coded","extent":8,"n":1}}"#;
+    let header = format!("{header:w$}", w = header.len().next_multiple_of(8));
+    let mut bytes = prefix_and_header(3, 0, header.len() as u32, header.as_bytes());
+    let mut entry = (bytes.len() as u64 + 32).to_le_bytes().to_vec();
+    entry.extend(1u64.to_le_bytes());
+    entry.extend(crc32(&[1]).to_le_bytes());
+    entry.extend([0; 4]);
+    bytes.extend(&entry);
+    bytes.extend(crc32(&entry).to_le_bytes());
+    bytes.extend([0, 0, 0, 0, 1]);
+    bytes
 }
 
 /// Name of the attack, the file, and what the refusal must say.
@@ -120,6 +135,7 @@ fn attacks() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ),
         ("no weights at all", frame(SMALL, b""), "cut off"),
         ("one weight too many", frame(SMALL, &f32_bytes(&[0.0; 10])), "damaged"),
+        ("a byte of code for 2^28 weights", coded_byte(), "what an encoder writes"),
         // Versions.
         ("version 5", raw_header(5, 0, 8, b"whatever"), "version 5"),
         ("version 65535", raw_header(65_535, 7, 9, b"whatever"), "version 65535"),
