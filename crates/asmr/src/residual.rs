@@ -22,6 +22,8 @@ use crate::signal::{SampleType, SignalInfo, shown};
 pub const SLAB_VALUES: usize = 1 << 17;
 /// The most bits of a coded magnitude: a difference of predictions of 32-bit numbers has 34.
 const LONGEST: usize = 35;
+/// The least magnitude that no correction has.
+const MAX_CORRECTION: u64 = 1 << 40;
 /// Contexts of magnitudes: by the number of bits of their sum, at most this less one.
 const N_CONTEXTS: usize = 14;
 
@@ -107,17 +109,29 @@ fn rows_together(info: &SignalInfo) -> usize {
     }
 }
 
-/// Codes a slab of residuals so that none is off by more than `max_error`.
+/// Codes a slab of residuals so that none is off by more than `max_error`. Residuals of magnitudes up to 2^32, all that 32-bit numbers
+/// can need, always have a code.
 ///
 /// # Panics
-/// When there are not as many residuals as `n_slices` have values.
+/// When there are not as many residuals as `n_slices` have values, `max_error` is 2^32 or more, and when there is no code: for a
+/// residual of a magnitude of 2^40 or more, and one whose difference from what is predicted has more than 35 bits.
 #[must_use]
 pub fn encode(info: &SignalInfo, n_slices: usize, residuals: &[i64], max_error: u64) -> Vec<u8> {
     assert_eq!(residuals.len(), n_slices * info.slice_values(), "whole slices");
+    assert!(max_error <= u64::from(u32::MAX), "a bound of 32 bits");
+    assert!(residuals.iter().all(|r| r.unsigned_abs() < MAX_CORRECTION), "residuals are in range");
     let mut values = residuals.to_vec();
     let length = row_length(info, n_slices);
     let rows = [vec![0; length], vec![0; length]];
-    encode_decisions(|coder| code(coder, info, n_slices, max_error, &mut values, rows))
+    let mut done = Ok(());
+    let bytes = encode_decisions(|coder| {
+        done = code(coder, info, n_slices, max_error, &mut values, rows);
+        done
+    });
+    // A number that is too long was coded as another.
+    let is_kept = residuals.iter().zip(&values).all(|(r, c)| r.abs_diff(*c) <= max_error);
+    assert!(done.is_ok() && is_kept, "differences from what is predicted are in range");
+    bytes
 }
 
 /// Decodes a slab: corrections to be added to what the network gives.
@@ -190,7 +204,7 @@ fn code(
             values[at] = q
                 .checked_mul(step)
                 .and_then(|error| predicted.checked_add(error))
-                .filter(|value| value.unsigned_abs() < 1 << 40)
+                .filter(|value| value.unsigned_abs() < MAX_CORRECTION)
                 .ok_or(CodingError::Invalid)?;
         }
         std::mem::swap(&mut above, &mut here);

@@ -57,6 +57,39 @@ fn no_correction_is_off_by_more_than_the_bound() {
     assert_eq!(n_cases, 8 * 16);
 }
 
+/// The largest residuals that always have a code, and those that have none: they are not coded as others.
+#[test]
+fn residuals_out_of_range_are_not_coded() {
+    const MOST: i64 = 1 << 32;
+    let (sound, picture) = (info(&[5], 1, SampleType::U32), info(&[2, 2], 1, SampleType::U32));
+    let mut n_coded = 0;
+    for bound in [0, 1, u64::from(u32::MAX)] {
+        // Sound's line through two of these is three times as far off.
+        for (info, n, residuals) in
+            [(&sound, 5, vec![MOST, -MOST, MOST, -MOST, MOST]), (&picture, 2, vec![MOST, -MOST, -MOST, MOST])]
+        {
+            let back = decode(info, n, &encode(info, n, &residuals, bound), bound).unwrap();
+            assert!(residuals.iter().zip(&back).all(|(a, b)| a.abs_diff(*b) <= bound), "{bound}");
+            n_coded += 1;
+        }
+    }
+    assert_eq!(n_coded, 6);
+    // 35 bits; a difference of 2^35 from what is predicted, though both are in range; and what no correction may be.
+    assert_eq!(decode(&sound, 1, &encode(&sound, 1, &[(1 << 35) - 1], 0), 0), Ok(vec![(1 << 35) - 1]));
+    let cases = [
+        (vec![1 << 35], 0),
+        (vec![1 << 34, -(1 << 34)], 0),
+        (vec![1 << 40], 1 << 20),
+        (vec![i64::MIN], 0),
+        (vec![0], 1 << 32),
+    ];
+    for (residuals, bound) in &cases {
+        let done = std::panic::catch_unwind(|| encode(&sound, residuals.len(), residuals, *bound));
+        assert!(done.is_err(), "{residuals:?} within {bound}");
+    }
+    assert_eq!(cases.len(), 5);
+}
+
 /// Of smooth residuals little is left to code: a plane costs less than a bit for a value.
 #[test]
 fn what_neighbours_tell_is_not_coded() {
