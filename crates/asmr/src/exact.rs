@@ -173,12 +173,12 @@ impl<'a> ExactDecoder<'a> {
         assert!(slices.start <= slices.end && slices.end <= info.extents[0], "its slices");
         let slice = info.slice_values();
         // Slices of one cell of the level before the last: on each level they are in one row of cells.
-        let stride = partition.stride(0, partition.n_levels() - 2) as usize;
+        let stride = partition.stride(0, partition.n_levels() - 2);
         let mut values: Vec<T> = zeros(slices.len() * slice)?;
         let mut parts = Vec::new();
         let (mut at, mut rest) = (slices.start, &mut values[..]);
         while at < slices.end {
-            let next = ((at / stride + 1) * stride).min(slices.end);
+            let next = ((at as u64 / stride + 1) * stride).min(slices.end as u64) as usize;
             let (part, after) = rest.split_at_mut((next - at) * slice);
             parts.push((at..next, part));
             (at, rest) = (next, after);
@@ -216,7 +216,8 @@ impl<'a> ExactDecoder<'a> {
             let rows = if level == last {
                 slices.clone()
             } else {
-                let row = slices.start / partition.stride(0, level) as usize;
+                // A stride may be 2^32, which is 0 as a 32-bit number.
+                let row = (slices.start as u64 / partition.stride(0, level)) as usize;
                 row..row + 1
             };
             let (n, n_inputs) = (here.iter().product::<usize>(), if level == 0 { inner + 1 } else { width });

@@ -28,7 +28,7 @@ use crate::signal::MAX_AXES;
 use crate::walk::{Region, Task, Tile, Walk, depth_first_key, fill_from_leaves};
 
 /// Above this size (in values) P is built chunk by chunk inside each tile instead of once.
-const WHOLE_TABLE_VALUES: usize = 4 << 20;
+const WHOLE_TABLE_VALUES: u64 = 4 << 20;
 
 /// A type that decoded values can be stored in.
 pub trait Value: Copy + Default + Send {
@@ -253,8 +253,9 @@ impl Decoder {
 
     /// Whether P of these chunks is small enough to be kept.
     fn is_small(&self, chunks: &[TupleChunk]) -> bool {
-        let stored: usize = chunks.iter().map(|chunk| chunk.low.len()).sum();
-        stored * self.output_weight.len() * 2 <= WHOLE_TABLE_VALUES
+        // In 64 bits: an enormous table may have more values than there are addresses.
+        let stored: u64 = chunks.iter().map(|chunk| chunk.low.len() as u64).sum();
+        stored * self.output_weight.len() as u64 * 2 <= WHOLE_TABLE_VALUES
     }
 
     fn partition(&self) -> &Partition {

@@ -249,6 +249,24 @@ fn the_sine_is_one() {
     assert!(sine(f64::NAN).is_nan() && sine(f64::INFINITY).is_nan());
 }
 
+/// A cell of level 0 may be 2^32 samples long, of which an axis has at most half: on machines of 32 bits too.
+#[test]
+fn strides_beyond_32_bits() {
+    let partition = Partition::new(&[3], &[vec![1, 65_536, 65_536]]).unwrap();
+    assert_eq!(partition.stride(0, 0), 1 << 32);
+    let config =
+        NetworkConfig { partition, channels: 1, width: 2, omega_0: 30.0, modulator: Modulator::Linear };
+    let network = Network::init(config.clone(), 4, 1.0).unwrap();
+    let params: Vec<f64> = network.params().iter().map(|&w| f64::from(w)).collect();
+    let values = ExactDecoder::new(&network).values(&info(&[3], 1, SampleType::F32), 0..3);
+    assert_eq!(values.len(), 3);
+    for (value, position) in values.iter().zip(reference::positions(&[3])) {
+        let expected = reference::evaluate(&config, &params, &position)[0];
+        // The sine's error, in 3 layers.
+        assert!((value - expected).abs() < 1e-7, "{value} {expected}");
+    }
+}
+
 /// Against the definition, evaluated for every sample by itself.
 #[test]
 fn exact_values_are_those_of_the_definition() {
