@@ -30,6 +30,10 @@ use crate::walk::{Region, Task, Tile, Walk, depth_first_key, fill_from_leaves};
 /// Above this size (in values) P is built chunk by chunk inside each tile instead of once.
 const WHOLE_TABLE_VALUES: u64 = 4 << 20;
 
+/// The most runs of a part of a request ([`n_runs`]), which parts are decoded one after the other: a task's list of cells and the
+/// places that it writes to need 16 to 200 bytes a run.
+const MAX_RUNS: u128 = 1 << 18;
+
 /// A type that decoded values can be stored in.
 pub trait Value: Copy + Default + Send {
     /// From the network's value: \[0, 1\] is the type's whole range; floats are kept unclamped.
@@ -297,18 +301,27 @@ impl Decoder {
         }
         let factors = axis_factors(partition, request.thumbnail).unwrap_or([1; MAX_AXES]);
         let block = Block::new(self, factors, request.thumbnail > 1);
-
-        let walk = Walk::new(partition, request.region, tile_cells(self.plan.config().width));
-        let (box_level, tasks) = walk.tasks(4 * crate::parallel::n_threads());
-        let mut boxes = OutputBoxes::new(partition, box_level, &request.region, &factors, channels, out);
-        let work: Vec<_> = tasks.into_iter().map(|task| (boxes.take(&task), task)).collect();
-        crate::parallel::for_each(work, Scratch::default, |scratch, (mut outputs, task)| {
-            for nodes in task.tiles() {
-                walk.fill(nodes, &mut scratch.tile);
-                self.plan.forward(&scratch.tile, &mut scratch.activations);
-                block.write(self, scratch, &mut outputs);
+        let mut parts = vec![request.region];
+        while let Some(part) = parts.pop() {
+            let walk = Walk::new(partition, part, tile_cells(self.plan.config().width));
+            if n_runs(partition, walk.node_level(), &part, &factors) > MAX_RUNS
+                && let Some(halves) = part.halves(partition)
+            {
+                parts.extend(halves);
+                continue;
             }
-        });
+            let (box_level, tasks) = walk.tasks(4 * crate::parallel::n_threads());
+            let whole = &request.region;
+            let mut boxes = OutputBoxes::new(partition, box_level, &part, whole, &factors, channels, out);
+            let work: Vec<_> = tasks.into_iter().map(|task| (boxes.take(&task), task)).collect();
+            crate::parallel::for_each(work, Scratch::default, |scratch, (mut outputs, task)| {
+                for nodes in task.tiles() {
+                    walk.fill(nodes, &mut scratch.tile);
+                    self.plan.forward(&scratch.tile, &mut scratch.activations);
+                    block.write(self, scratch, &mut outputs);
+                }
+            });
+        }
         Ok(())
     }
 
@@ -568,6 +581,15 @@ impl<'a> Block<'a> {
     }
 }
 
+/// Pieces into which cells of a level cut the rows (along the last axis) of a region's outputs: at least one for each cell.
+fn n_runs(partition: &Partition, level: usize, region: &Region, factors: &PerAxis) -> u128 {
+    let last = partition.n_axes() - 1;
+    let length =
+        |axis: usize, step: u64| u128::from(region.end[axis].div_ceil(step) - region.start[axis] / step);
+    let rows = (0..last).map(|axis| length(axis, factors[axis])).product::<u128>();
+    rows * length(last, partition.stride(last, level))
+}
+
 /// An output array cut into the boxes that tasks own, so that threads write side by side without locks: each box is
 /// its runs along the last axis, as disjoint slices.
 struct OutputBoxes<'o, T> {
@@ -585,7 +607,7 @@ struct OutputBoxes<'o, T> {
 struct Geometry {
     n_axes: usize,
     channels: usize,
-    /// The output's box: start and end per axis, in outputs.
+    /// The part of the output that is written: start and end per axis, in outputs.
     start: PerAxis,
     end: PerAxis,
     /// Outputs per task box along each axis.
@@ -597,10 +619,12 @@ struct Geometry {
 }
 
 impl<'o, T> OutputBoxes<'o, T> {
+    /// Of a part of the region that `out` is decoded for.
     fn new(
         partition: &Partition,
         level: usize,
-        region: &Region,
+        part: &Region,
+        whole: &Region,
         factors: &PerAxis,
         channels: usize,
         out: &'o mut [T],
@@ -616,20 +640,27 @@ impl<'o, T> OutputBoxes<'o, T> {
             factors: *factors,
         };
         let (mut first, mut counts) = ([0; MAX_AXES], [1; MAX_AXES]);
+        let (mut origin, mut lengths) = ([0; MAX_AXES], [1; MAX_AXES]);
         for a in 0..n_axes {
             g.stride[a] = partition.stride(a, level);
             g.step[a] = g.stride[a] / factors[a];
-            g.start[a] = region.start[a] / factors[a];
-            g.end[a] = region.end[a].div_ceil(factors[a]);
-            first[a] = region.start[a] / g.stride[a];
-            counts[a] = region.end[a].div_ceil(g.stride[a]) - first[a];
+            g.start[a] = part.start[a] / factors[a];
+            g.end[a] = part.end[a].div_ceil(factors[a]);
+            first[a] = part.start[a] / g.stride[a];
+            counts[a] = part.end[a].div_ceil(g.stride[a]) - first[a];
+            origin[a] = whole.start[a] / factors[a];
+            lengths[a] = whole.end[a].div_ceil(factors[a]) - origin[a];
         }
         let mut boxes: Vec<Vec<&mut [T]>> = Vec::new();
         boxes.resize_with(counts.iter().product::<u64>() as usize, Vec::new);
         let last = n_axes - 1;
-        let row_length = (g.end[last] - g.start[last]) as usize * channels;
-        let mut position = g.start;
-        for mut row in out.chunks_mut(row_length) {
+        let mut rows = out.chunks_mut(lengths[last] as usize * channels);
+        let (mut position, mut n_passed) = (g.start, 0);
+        loop {
+            let index = (0..last).fold(0, |i, a| i * lengths[a] + (position[a] - origin[a])) as usize;
+            let Some(row) = rows.nth(index - n_passed) else { break };
+            n_passed = index + 1;
+            let mut row = &mut row[(g.start[last] - origin[last]) as usize * channels..];
             let base = (0..last).fold(0, |i, a| i * counts[a] + (position[a] / g.step[a] - first[a]));
             for column in 0..counts[last] {
                 let from = g.start[last].max((first[last] + column) * g.step[last]);
@@ -638,13 +669,9 @@ impl<'o, T> OutputBoxes<'o, T> {
                 boxes[(base * counts[last] + column) as usize].push(run);
                 row = rest;
             }
-            for a in (0..last).rev() {
-                position[a] += 1;
-                if position[a] < g.end[a] {
-                    break;
-                }
-                position[a] = g.start[a];
-            }
+            let Some(a) = (0..last).rev().find(|&a| position[a] + 1 < g.end[a]) else { break };
+            position[a] += 1;
+            position[a + 1..last].copy_from_slice(&g.start[a + 1..last]);
         }
         Self { partition: partition.clone(), level, first, counts, geometry: g, boxes }
     }

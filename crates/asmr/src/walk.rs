@@ -41,6 +41,28 @@ impl Region {
     pub fn extent(&self, axis: usize) -> u64 {
         self.end[axis] - self.start[axis]
     }
+
+    /// Cuts between two cells, of the coarsest level that has such a place, in the middle of the axis with most of them there. `None`
+    /// within a cell of level L-2, which is computed whole.
+    pub(crate) fn halves(&self, partition: &Partition) -> Option<[Self; 2]> {
+        for level in 0..partition.n_levels() - 1 {
+            let cells = |axis: usize| {
+                let stride = partition.stride(axis, level);
+                (self.start[axis] / stride, self.end[axis].div_ceil(stride))
+            };
+            let n_cells = |&axis: &usize| cells(axis).1 - cells(axis).0;
+            let Some(axis) = (0..partition.n_axes()).max_by_key(n_cells).filter(|axis| n_cells(axis) > 1)
+            else {
+                continue;
+            };
+            let (first, end) = cells(axis);
+            let middle = (first + (end - first) / 2) * partition.stride(axis, level);
+            let mut halves = [*self; 2];
+            (halves[0].end[axis], halves[1].start[axis]) = (middle, middle);
+            return Some(halves);
+        }
+        None
+    }
 }
 
 /// The cells of one level in a tile.
