@@ -11,6 +11,7 @@ use asmr::signal::{SampleType, Samples, SignalInfo};
 use asmr::walk::Region;
 
 use crate::error::Failure;
+use crate::files;
 
 /// Codes the corrections of a chunk's network; `original` gives the next so many slices of what was encoded.
 pub(crate) fn make(
@@ -100,8 +101,8 @@ pub(crate) fn whole_passes<R: Read + Seek>(
     let (read, n_passes) = reader.whole_passes(chunk)?;
     match check(reader.header(), chunk, &read) {
         Ok(()) => Ok(WholePasses { read, n_passes, error: None }),
-        // In progressive order they are a pass of their own.
-        Err(error) if n_passes > 1 => {
+        // In progressive order they are a pass of their own. For want of memory they are not damaged.
+        Err(error) if n_passes > 1 && files::is_lost(&error) => {
             let read = reader.first_passes(chunk, n_passes - 1)?;
             Ok(WholePasses { read, n_passes: n_passes - 1, error: Some(error) })
         }
@@ -208,5 +209,52 @@ fn cut<T: Copy>(values: &[T], extents: &[usize], axis: usize, region: &Region, o
     let length = values.len() / extent;
     for index in region.start[axis] as usize..region.end[axis] as usize {
         cut(&values[index * length..][..length], rest, axis + 1, region, out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use asmr::coding::{Step, TensorSteps};
+    use asmr::file::{AsmrWriter, Encoding, Limits, write_progressive};
+    use asmr::network::{Modulator, NetworkConfig};
+    use asmr::partition::{Partition, parse_bases};
+
+    use super::*;
+
+    /// A slab that no memory holds is not damage, which would be passed over in silence.
+    #[test]
+    fn want_of_memory_is_no_damage() {
+        let extents = [1, 1 << 31, 1 << 26];
+        let bases = "1,1,1,1;256,256,256,128;128,128,64,64";
+        let partition = Partition::new(&extents, &parse_bases(bases).unwrap()).unwrap();
+        let config =
+            NetworkConfig { partition, channels: 1, width: 1, omega_0: 30.0, modulator: Modulator::Linear };
+        let signal = SignalInfo::plain(extents.to_vec(), 1, SampleType::U8, None);
+        let header = FileHeader {
+            encoding: Encoding::Coded,
+            max_error: Some(MaxError::Whole(0)),
+            ..FileHeader::single(signal, config.clone(), None)
+        };
+        let steps = vec![TensorSteps::uniform(Step::from_code(100)); config.tensors().len()];
+        let network = Network::new(config.clone(), vec![0.0; config.n_params()]).unwrap();
+        let mut writer = AsmrWriter::new(Cursor::new(Vec::new()), header).unwrap();
+        writer.push_corrected(&network, Some(&steps), Some(&[Vec::new()])).unwrap();
+        let (file, _) = writer.finish().unwrap();
+        let limits = Limits { max_values: u64::MAX, max_table_values: u64::MAX, ..Limits::default() };
+        let mut reader = AsmrReader::open(file, &limits).unwrap();
+        let (file, _) = write_progressive(
+            &mut reader,
+            &[1],
+            &mut |_, weights| weights.nearest_passes(&config, &[1]),
+            Cursor::new(Vec::new()),
+        )
+        .unwrap();
+        let mut reader = AsmrReader::open(file, &limits).unwrap();
+        assert_eq!(reader.header().n_passes(), 3);
+        let told = whole_passes(&mut reader, 0).map(|whole| whole.n_passes);
+        // 8 bytes for each of 2^57 values.
+        assert!(matches!(told, Err(FileError::Memory { n_bytes }) if n_bytes == 1 << 60), "{told:?}");
     }
 }
