@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use asmr::file::FileHeader;
+use asmr::file::{FileError, FileHeader};
 use asmr::inference::Request;
 use asmr::signal::{MAX_AXES, Media, SampleType, SignalInfo};
 use asmr::walk::Region;
@@ -60,6 +60,12 @@ pub(crate) fn run(args: &DecodeArgs, common: &Common) -> Result<u8, Failure> {
         Tolerated::Nothing => files::open_asmr(&args.input, common)?,
         _ => files::open_damaged(&args.input, common)?,
     };
+    if tolerated == Tolerated::MissingPasses
+        && let Err(error) = reader.check_length()
+        && !matches!(error, FileError::Truncated { .. })
+    {
+        return Err(files::unusable(&args.input, &error));
+    }
     let header = reader.header().clone();
     let request = request(args, &header)?;
     let option = if args.frames.is_some() { "--frames" } else { "--region" };

@@ -213,6 +213,9 @@ fn a_prefix_of_a_progressive_file_decodes() {
         folder.write("d.asmr", &damaged);
         folder.asmr("decode d.asmr -o none.png --progressive").refuses(2, &["d.asmr", "damaged"]);
         folder.asmr("decode d.asmr -o out.png --recover --quiet").expect(1);
+        // Nor are bytes after its end.
+        folder.write("d.asmr", &[&bytes[..], b"0"].concat());
+        folder.asmr("decode d.asmr -o none.png --progressive").refuses(2, &["d.asmr", "more bytes follow"]);
         assert!(!folder.path("none.png").exists());
     }
     assert_eq!(n_cases, 2 * (1 + 1 + 2 + 2));
