@@ -217,11 +217,15 @@ fn output_path(args: &DecodeArgs, header: &FileHeader) -> Result<PathBuf, Failur
 /// Shape and metadata of what is decoded.
 fn output_info(signal: &SignalInfo, request: &Request, extents: Vec<usize>) -> Result<SignalInfo, Failure> {
     let start = &request.region.start;
-    // Along the first axis, which is the time of sounds and films.
+    // Along the first axis, which is the time of sounds and films; chunks of one slice keep all.
     let slower =
         if (extents[0] as u64) < request.region.end[0] - start[0] { request.thumbnail as u32 } else { 1 };
     let mut info = SignalInfo { extents, ..signal.clone() };
-    let factor = |axis: usize| if signal.extents[axis] > 1 { request.thumbnail as f64 } else { 1.0 };
+    let factor = |axis: usize| match axis {
+        0 => f64::from(slower),
+        _ if signal.extents[axis] > 1 => request.thumbnail as f64,
+        _ => 1.0,
+    };
     match &mut info.media {
         Media::Plain => {}
         Media::Audio(audio) => {
@@ -251,6 +255,13 @@ fn output_info(signal: &SignalInfo, request: &Request, extents: Vec<usize>) -> R
             *volume = resampled_volume(volume, &first, &axes.map(factor).collect::<Vec<_>>());
         }
         Media::Shape(shape) => {
+            if slower == 1 && request.thumbnail > 1 && info.extents[0] > 1 {
+                return Err(Failure::usage(format!(
+                    "--thumbnail {} of a shape in chunks of one slice would keep all slices, and a mesh needs samples as far apart along \
+                     all axes; decode it without",
+                    request.thumbnail
+                )));
+            }
             for axis in 0..3 {
                 // A mean of samples lies in their middle.
                 let middle = (factor(2 - axis) - 1.0) / 2.0;

@@ -159,7 +159,10 @@ pub(crate) fn decode<R: Read + Seek>(
             let next = ((at / step + 1) * step).min(end);
             let mut part = Region { start: region.start, end: region.end };
             (part.start[0], part.end[0]) = (at, next);
-            let request = Request { region: part, thumbnail: wanted.request.thumbnail };
+            // What is left for the last chunk may be a single sample, its own mean.
+            let is_single = partition.extents().iter().all(|&extent| extent == 1);
+            let thumbnail = if is_single { 1 } else { wanted.request.thumbnail };
+            let request = Request { region: part, thumbnail };
             let extents = request.output_extents(partition).map_err(|error| files::refused(&error))?;
             let shape = SignalInfo { extents, ..info.clone() };
             let clock = Instant::now();
