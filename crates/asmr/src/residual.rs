@@ -118,7 +118,7 @@ fn rows_together(info: &SignalInfo) -> usize {
 #[must_use]
 pub fn encode(info: &SignalInfo, n_slices: usize, residuals: &[i64], max_error: u64) -> Vec<u8> {
     assert_eq!(residuals.len(), n_slices * info.slice_values(), "whole slices");
-    assert!(max_error <= u64::from(u32::MAX), "a bound of 32 bits");
+    assert!(u32::try_from(max_error).is_ok(), "a bound of 32 bits");
     assert!(residuals.iter().all(|r| r.unsigned_abs() < MAX_CORRECTION), "residuals are in range");
     let mut values = residuals.to_vec();
     let length = row_length(info, n_slices);

@@ -487,7 +487,7 @@ fn tables_of_all_chunks_have_limits() {
     };
     // Of levels 1 and 2: `tuples` and 1 of them, times the width.
     let cases = [
-        (header(1 << 14, 1 << 24, 3), Some(((1u128 << 24) + 1) * 3 << 14)),
+        (header(1 << 14, 1 << 24, 3), Some((((1u128 << 24) + 1) * 3) << 14)),
         (header(1, 1 << 24, 3), None),
         // 2^34, and a little more.
         (header(1 << 14, (1 << 20) - 1, 1), None),
