@@ -200,7 +200,7 @@ fn page_path(path: &PathBuf, input: &Path) -> Result<PathBuf, Failure> {
             quote(&path.with_extension("html"))
         )));
     }
-    let path = files::output_path(Some(path), input, "html")?;
+    let path = files::output_path(Some(path), input, "html", files::none_replaced)?;
     files::check_output(&path)?;
     Ok(path)
 }

@@ -211,7 +211,7 @@ fn output_path(args: &DecodeArgs, header: &FileHeader) -> Result<PathBuf, Failur
             if is_picture { "png" } else { "npy" }
         }
     };
-    files::output_path(args.output.as_ref(), &args.input, extension)
+    files::output_path(args.output.as_ref(), &args.input, extension, files::none_replaced)
 }
 
 /// Shape and metadata of what is decoded.

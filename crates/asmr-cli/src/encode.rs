@@ -110,7 +110,8 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
     for note in notes {
         say(&format!("note: {note}"));
     }
-    let output = files::output_path(args.output.as_ref(), &args.input, "asmr")?;
+    // An .asmr file of that name the same input made and can make again: settings are tried one after the other.
+    let output = files::output_path(args.output.as_ref(), &args.input, "asmr", files::is_asmr)?;
     check_name(&output)?;
     let info = reader.info().clone();
     let chunk_extent = args.chunk.unwrap_or_else(|| chunk_extent(&info)).min(info.extents[0]);

@@ -174,13 +174,18 @@ pub(crate) fn file_error(error: &FileError) -> String {
     }
 }
 
+/// For [`output_path`]: no file is replaced by a name that nobody typed.
+pub(crate) fn none_replaced(_: &Path) -> bool {
+    false
+}
+
 /// Where a result goes: the path given, or the input's name with another extension. A name that nobody typed replaces
-/// no file, but for an `.asmr` file, which the same input made and can make again: settings are tried one after
-/// the other.
+/// no file, but for those of which `is_replaced` says that it does.
 pub(crate) fn output_path(
     given: Option<&PathBuf>,
     input: &Path,
     extension: &str,
+    is_replaced: impl Fn(&Path) -> bool,
 ) -> Result<PathBuf, Failure> {
     let Some(path) = given else {
         let path = input.with_extension(extension);
@@ -190,7 +195,7 @@ pub(crate) fn output_path(
                 input.display()
             )));
         }
-        if fs::symlink_metadata(&path).is_ok() && !(extension == "asmr" && is_asmr(&path)) {
+        if fs::symlink_metadata(&path).is_ok() && !is_replaced(&path) {
             return Err(Failure::usage(format!(
                 "{} exists already; to replace it, or to write another file, give -o (as in: -o {})",
                 path.display(),

@@ -47,7 +47,7 @@ pub(crate) fn import(args: &ImportArgs, common: &Common) -> Result<u8, Failure> 
         Failure::usage(format!("{} cannot be imported: {error}{remedy}", args.input.display()))
     })?;
     drop(bytes);
-    let output = files::output_path(args.output.as_ref(), &args.input, "asmr")?;
+    let output = files::output_path(args.output.as_ref(), &args.input, "asmr", files::none_replaced)?;
     let file = AsmrFile { signal: imported_signal(network.config()), network, steps: None, fit: None };
     let (bytes, file) = files::checked_bytes(&file, &output, common)?;
     files::write_bytes(&output, &bytes)?;
@@ -57,7 +57,7 @@ pub(crate) fn import(args: &ImportArgs, common: &Common) -> Result<u8, Failure> 
 /// Runs `export`.
 pub(crate) fn export(args: &ExportArgs, common: &Common) -> Result<u8, Failure> {
     let file = files::read_asmr(&args.input, common)?;
-    let output = files::output_path(args.output.as_ref(), &args.input, "safetensors")?;
+    let output = files::output_path(args.output.as_ref(), &args.input, "safetensors", files::none_replaced)?;
     let bytes = interchange::export(&file.network)
         .map_err(|error| Failure::failed(format!("{} cannot be made: {error}", output.display())))?;
     files::write_bytes(&output, &bytes)?;

@@ -371,7 +371,7 @@ fn tell(report: &MetaReport, common: &Common) -> Result<(), Failure> {
 /// `encode --base`.
 pub(crate) fn encode(args: &EncodeArgs, base: &Path, common: &Common) -> Result<u8, Failure> {
     let (base, info) = read_base(base, common)?;
-    let output = files::output_path(args.output.as_ref(), &args.input, "npy")?;
+    let output = files::output_path(args.output.as_ref(), &args.input, "npy", files::none_replaced)?;
     if !has_extension(&output, "npy") {
         return Err(Failure::usage(format!(
             "with --base each picture keeps a row of numbers, so {} would be misnamed; type -o {}",

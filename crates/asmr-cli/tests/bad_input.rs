@@ -303,6 +303,13 @@ fn names_of_outputs() {
     folder.asmr(&format!("encode p.png {quick}")).expect(0);
     assert!(folder.read("p.asmr") != network);
     folder.run(["encode", "."]).refuses(2, &["-o"]);
+    // Weights from elsewhere do not make what an encode made.
+    let network = folder.read("p.asmr");
+    folder.asmr("export p.asmr").expect(0);
+    folder.asmr("import p.safetensors").refuses(2, &["p.asmr exists already", "-o p.asmr"]);
+    assert!(folder.read("p.asmr") == network);
+    folder.asmr("import p.safetensors -o p.asmr").expect(0);
+    assert!(folder.read("p.asmr") != network);
     // What is kept beside an output while it is made takes nobody's place.
     for name in ["x.asmr.part", "x.asmr.resume"] {
         std::fs::write(folder.path(name), b"notes of mine").unwrap();
