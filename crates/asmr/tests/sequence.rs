@@ -169,10 +169,16 @@ fn an_unfinished_file_is_none_and_can_be_gone_on_with() {
     };
     assert!(matches!(damaged(30), Err(FileError::Damaged { .. })));
     assert!(matches!(damaged(unfinished.len() - 10), Err(FileError::Damaged { .. })));
-    let mut other = header.clone();
-    other.signal.channels = 2;
-    other.network.width = 6;
-    assert!(AsmrWriter::resume(Cursor::new(unfinished), other, &chunks).is_err());
+    // What is begun otherwise is told from what is damaged, whether its header has the same length or not.
+    let mut n_cases = 0;
+    for width in [6, 100] {
+        let mut other = header.clone();
+        other.network.width = width;
+        let refused = AsmrWriter::resume(Cursor::new(unfinished.clone()), other, &chunks).map(|_| ());
+        assert!(matches!(refused, Err(FileError::Inconsistent(_))), "{width}: {refused:?}");
+        n_cases += 1;
+    }
+    assert_eq!(n_cases, 2);
 }
 
 #[test]

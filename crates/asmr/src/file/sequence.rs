@@ -447,7 +447,8 @@ impl<W: Read + Write + Seek> AsmrWriter<W> {
     /// them is written over.
     ///
     /// # Errors
-    /// [`FileError::Damaged`] where a chunk is not what was written; otherwise as [`Self::new`].
+    /// [`FileError::Damaged`] where the header or a chunk is not what was written; [`FileError::Inconsistent`] where all of a header
+    /// is there, but another one; otherwise as [`Self::new`].
     pub fn resume(mut writer: W, header: FileHeader, written: &[WrittenChunk]) -> Result<Self, FileError> {
         let bytes = header.to_bytes()?;
         if written.len() > header.n_chunks() {
@@ -459,16 +460,19 @@ impl<W: Read + Write + Seek> AsmrWriter<W> {
         }
         let index_at = PREFIX_LEN as u64 + bytes.len() as u64;
         let mut offset = index_at + index_len(header.n_chunks());
-        let mut expected = super::prefix(header.chunked_version(), &bytes).to_vec();
-        expected.extend_from_slice(&bytes);
         writer.seek(SeekFrom::Start(0))?;
-        let mut start = vec![0; expected.len()];
-        if let Err(error) = writer.read_exact(&mut start)
-            && error.kind() != std::io::ErrorKind::UnexpectedEof
-        {
-            return Err(error.into());
+        let mut input = Input { reader: &mut writer, position: 0, checksum: crc32fast::Hasher::new() };
+        let prefix = input.prefix()?;
+        let mut found = Vec::new();
+        let header_len = u64::from(prefix.header_len);
+        input.in_pieces(header_len, PREFIX_LEN as u64 + header_len, |piece| {
+            found.extend_from_slice(piece);
+            Ok(())
+        })?;
+        check("header", prefix.header_crc, crc32fast::hash(&found))?;
+        if prefix.bytes != super::prefix(header.chunked_version(), &bytes) || found != bytes {
+            return Err(FileError::Inconsistent("it was begun with another header".to_owned()));
         }
-        check("header", crc32fast::hash(&expected), crc32fast::hash(&start))?;
         let mut entries = Vec::new();
         for &WrittenChunk { n_bytes, checksum: stored } in written {
             writer.seek(SeekFrom::Start(offset))?;
