@@ -9,15 +9,14 @@ use std::time::{Duration, Instant};
 
 use asmr::coding::{QuantisedWeights, TensorSteps};
 use asmr::cost::Cost;
-use asmr::file::{
-    AsmrFile, AsmrReader, AsmrWriter, Encoding, FileHeader, FitRecord, WrittenChunk, write_progressive,
-};
+use asmr::file::{AsmrFile, AsmrReader, AsmrWriter, Encoding, FileHeader, FitRecord, write_progressive};
 use asmr::inference::Precision;
 use asmr::network::{Network, NetworkConfig};
 use asmr::planner::{DEFAULT_WIDTH, chunk_extent};
 use asmr::signal::{Samples, Signal, Source};
 use asmr_media::{FrameRange, Opened, ReadOptions, SliceReader, hold, open_signal, reopen_signal};
 use asmr_train::budget::width_for_time;
+use asmr_train::checkpoint::Fingerprint;
 use asmr_train::config::{FitConfig, Preset};
 use asmr_train::fit::{Control, Ending, Fit, FitError, Fitted};
 use asmr_train::measure::decoded_psnr_db;
@@ -145,6 +144,9 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
     let config = fit_config(args, &network, n_chunks)?;
     files::check_output(&output)?;
     partfile::check_neighbours(&output)?;
+    if !args.resume {
+        resume::check_none(&output)?;
+    }
     if args.bases.is_some() {
         note_padding(&network);
     }
@@ -182,9 +184,13 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
         is_searched,
         output: &output,
         kept: Cell::new(false),
+        kept_at: Cell::new(Instant::now()),
+        unkept: Cell::new(false),
         visited: Cell::new((0, 0.0)),
     };
-    let Some(done) = job.run(reader.as_mut())? else {
+    let done = job.run(reader.as_mut());
+    interrupt::end_fitting();
+    let Some(done) = done? else {
         say("interrupted before the first step was done; nothing was written");
         return Ok(INTERRUPTED);
     };
@@ -235,6 +241,10 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
         say(&format!("interrupted after {} steps; {what} in {}", done.steps, output.display()));
         return Ok(INTERRUPTED);
     }
+    if interrupt::is_stopping() {
+        say(&format!("interrupted when the fit was done; all of it is in {}", output.display()));
+        return Ok(INTERRUPTED);
+    }
     if let (Some(missed), Some(target), Some(psnr_db)) = (missed_db, args.psnr, psnr_db) {
         say(&format!(
             "the target of {target} dB was missed by {missed:.2} dB: {} has {psnr_db:.2} dB after {} steps; for more, raise --steps, --time, --width or --levels, or take --preset best",
@@ -278,6 +288,10 @@ struct Job<'a> {
     output: &'a Path,
     /// Whether the state was kept on the disk, by this run or by the one that it goes on from.
     kept: Cell<bool>,
+    /// When it was, or was tried to be, or this run began.
+    kept_at: Cell<Instant>,
+    /// Whether it was said that it could not be.
+    unkept: Cell<bool>,
     /// Samples that this run's fits visited, and the seconds they took.
     visited: Cell<(u64, f64)>,
 }
@@ -317,12 +331,18 @@ impl Job<'_> {
     /// One network for everything.
     fn single(&mut self, reader: &mut dyn SliceReader, kept: Option<Kept>) -> Result<Option<Done>, Failure> {
         // Beside the output there is room for it, or none for the output either.
+        if let Some(n_done) = kept.as_ref().map(|kept| kept.chunks.len()).filter(|&n_done| n_done > 0) {
+            return Err(Failure::usage(format!(
+                "{} is the state of a fit in chunks, of which {n_done} are done; give the --chunk that it began with, or remove the file to begin again",
+                resume::resume_path(self.output).display()
+            )));
+        }
         let source = hold(reader, HELD_BYTES, None)?;
         let checkpoint = kept.and_then(|kept| kept.checkpoint);
         let (mut fitted, psnr_db) = if self.is_searched {
             self.search(&source)?
         } else {
-            (self.fit(&source, &self.header.chunk_config(0), "", checkpoint, &[])?, None)
+            (self.fit(&source, &self.header.chunk_config(0), "", checkpoint, None)?, None)
         };
         if fitted.ending == Ending::Stopped && fitted.steps == 0 {
             return Ok(None);
@@ -371,28 +391,36 @@ impl Job<'_> {
     ) -> Result<Option<Done>, Failure> {
         let n_chunks = self.header.n_chunks();
         let (mut part, mut checkpoint) = match kept {
-            Some(Kept { chunks, checkpoint }) => {
+            Some(Kept { chunks, checkpoint, .. }) => {
                 (PartFile::resume(self.output, &self.unordered(), &chunks)?, checkpoint)
             }
             None => (PartFile::create(self.output, &self.unordered())?, None),
         };
-        let n_before = part.written().len();
+        let before = part.done();
         let mut all: Vec<Fitted> = Vec::new();
         for chunk in 0..n_chunks {
             let range = self.header.chunk_range(chunk);
             let samples = reader.read((range.end - range.start) as usize)?;
-            if chunk < n_before {
-                continue;
-            }
             let signal = Signal::new(self.header.chunk_signal(chunk), samples)
                 .map_err(|error| Failure::usage(format!("{}: {error}", self.args.input.display())))?;
+            let print = Fingerprint::of(&signal).values;
+            if let Some(done) = before.get(chunk) {
+                if done.signal != print {
+                    return Err(Failure::usage(format!(
+                        "{} is the state of a fit of another signal than {}; give the one that it began with, or remove the file to begin again",
+                        resume::resume_path(self.output).display(),
+                        self.args.input.display()
+                    )));
+                }
+                self.kept.set(true);
+                continue;
+            }
             let network = self.header.chunk_config(chunk);
             let label = format!("chunk {} of {n_chunks}: ", chunk + 1);
-            let written = part.written();
-            let mut fitted = self.fit(&signal, &network, &label, checkpoint.take(), &written)?;
+            let used = part.done().iter().map(|chunk| chunk.written.n_bytes).sum();
+            let mut fitted = self.fit(&signal, &network, &label, checkpoint.take(), Some(&mut part))?;
             let stopped = fitted.ending == Ending::Stopped;
             if !(stopped && fitted.steps == 0) {
-                let used = written.iter().map(|chunk| chunk.n_bytes).sum();
                 let (quiet, room) = (self.common.quiet, self.room(chunk, used)?);
                 let steps = showing(ROUNDING, quiet, || self.quantise(&mut fitted, &signal, None, room))?;
                 let (samples, slice) = (signal.samples(), signal.info().slice_values());
@@ -404,17 +432,15 @@ impl Job<'_> {
                         Ok(samples.slice(start..at))
                     })
                 })?;
-                part.push(&fitted.network, steps.as_deref(), corrections.as_deref())?;
+                part.push(&fitted.network, steps.as_deref(), corrections.as_deref(), print)?;
                 all.push(fitted);
             }
-            if self.is_kept() {
-                part.keep();
-                if !stopped {
-                    resume::write(self.output, &part.written(), None)?;
-                }
+            // Chunks may be short, and many.
+            if !stopped && self.until_kept().is_zero() {
+                self.keep(Some(&mut part), None);
             }
             if stopped {
-                let n_done = part.written().len();
+                let n_done = part.done().len();
                 if n_done == 0 {
                     return Ok(None);
                 }
@@ -557,6 +583,12 @@ impl Job<'_> {
         let mut elapsed_s = 0.0;
         let mut factors = MORE_STEPS.into_iter();
         loop {
+            if interrupt::is_stopping()
+                && let Some((fitted, ..)) = &mut best
+            {
+                fitted.ending = Ending::Stopped;
+                break;
+            }
             let (width, factor) = match (search.next_width(), &best) {
                 (Some(width), _) => (width, 1),
                 // More width was no help.
@@ -571,23 +603,16 @@ impl Job<'_> {
             self.config.set_steps(self.config.steps.saturating_mul(factor));
             self.header.fit = record(&self.config, self.size, self.output, true)?;
             self.header.network = network.clone();
-            let fitted = self.fit(source, &network, &format!("{}: ", search.what()), None, &[])?;
+            let fitted = self.fit(source, &network, &format!("{}: ", search.what()), None, None)?;
             elapsed_s += fitted.elapsed_s;
             let psnr_db = decoded_psnr_db(&fitted.network, source)
                 .map_err(|error| Failure::usage(error.to_string()))?;
-            let stopped = fitted.ending == Ending::Stopped;
             let is_better = match factor {
                 1 => search.tried(width, psnr_db),
                 _ => best.as_ref().is_none_or(|(_, best_db, ..)| psnr_db > *best_db),
             };
             if is_better || best.is_none() {
                 best = Some((fitted, psnr_db, self.config.clone(), self.header.clone()));
-            }
-            if stopped {
-                if let Some((fitted, ..)) = &mut best {
-                    fitted.ending = Ending::Stopped;
-                }
-                break;
             }
         }
         let (mut fitted, psnr_db, config, header) =
@@ -608,19 +633,34 @@ impl Job<'_> {
         Some(target + self.loss_db().unwrap_or(0.0))
     }
 
-    /// Whether there is a state on the disk that belongs to this run.
-    fn is_kept(&self) -> bool {
-        self.kept.get()
+    /// How long it is until the state is to be kept again.
+    fn until_kept(&self) -> Duration {
+        // A search begins anew: there would be nothing to go on with.
+        let interval = if self.is_searched { MAX_TIME } else { self.args.checkpoint };
+        interval.saturating_sub(self.kept_at.get().elapsed())
     }
 
-    /// Fits one network, from its beginning or from a checkpoint; keeps the state every minute.
+    /// Keeps the state. Where that fails, the fit goes on without: its result is worth more.
+    fn keep(&self, part: Option<&mut PartFile>, fit: Option<&mut Fit<'_>>) {
+        self.kept_at.set(Instant::now());
+        match resume::write(self.output, self.header.network.width, part, fit) {
+            Ok(()) => self.kept.set(true),
+            Err(failure) if !self.unkept.replace(true) => say(&format!(
+                "the state of the fit could not be kept, and the fit goes on without: {}",
+                failure.sentence()
+            )),
+            Err(_) => {}
+        }
+    }
+
+    /// Fits one network, from its beginning or from a checkpoint; keeps the state every minute. `part` has the chunks before it.
     fn fit(
         &self,
         source: &dyn Source,
         network: &NetworkConfig,
         label: &str,
         checkpoint: Option<BufReader<File>>,
-        written: &[WrittenChunk],
+        mut part: Option<&mut PartFile>,
     ) -> Result<Fitted, Failure> {
         let (args, config) = (self.args, &self.config);
         let length = match (self.time, args.steps) {
@@ -651,31 +691,25 @@ impl Job<'_> {
             }
             None => Fit::new(source, network, config).map_err(failed)?,
         };
-        // A search begins anew: there would be nothing to go on with.
-        let interval = if self.is_searched { MAX_TIME } else { args.checkpoint };
-        let ending = interrupt::while_fitting(|stop| {
-            let mut progress = Progress::start(&heading, self.common.quiet, args.psnr, source.info());
-            let control =
-                Control { target_psnr_db: self.fit_target(), time_limit: self.time, stop: Some(stop) };
-            let ending = loop {
-                match fit.run_for(interval, &control, &mut |event| progress.event(&event)) {
-                    Ok(Some(ending)) => break Ok(ending),
-                    Ok(None) => {
-                        if let Err(failure) = resume::write(self.output, written, Some(&mut fit)) {
-                            break Err(failure);
-                        }
-                        self.kept.set(true);
-                    }
-                    Err(error) => break Err(failed(error)),
-                }
-            };
-            let (n_visited, seconds) = self.visited.get();
-            let (n, time) = progress.finish();
-            self.visited.set((n_visited + n, seconds + time.as_secs_f64()));
-            ending
-        })?;
-        if ending == Ending::Stopped && self.is_kept() {
-            resume::write(self.output, written, Some(&mut fit))?;
+        // From the first fit on there is something to lose, also between two fits and behind the last.
+        let stop = Some(interrupt::begin_fitting());
+        let mut progress = Progress::start(&heading, self.common.quiet, args.psnr, source.info());
+        let control = Control { target_psnr_db: self.fit_target(), time_limit: self.time, stop };
+        let ending = loop {
+            match fit.run_for(self.until_kept(), &control, &mut |event| progress.event(&event)) {
+                Ok(None) => self.keep(part.as_deref_mut(), Some(&mut fit)),
+                Ok(Some(ending)) => break Ok(ending),
+                Err(error) => break Err(failed(error)),
+            }
+        };
+        let (n_visited, seconds) = self.visited.get();
+        let (n, time) = progress.finish();
+        self.visited.set((n_visited + n, seconds + time.as_secs_f64()));
+        let ending = ending?;
+        // Chunks that are done are worth keeping, however short they took.
+        let has_chunks = part.as_ref().is_some_and(|part| !part.done().is_empty());
+        if ending == Ending::Stopped && (self.kept.get() || has_chunks) {
+            self.keep(part, Some(&mut fit));
         }
         fit.finish(ending).map_err(failed)
     }

@@ -5,14 +5,14 @@ use std::io::{Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use asmr::coding::{QuantisedWeights, TensorSteps};
-use asmr::file::{AsmrReader, AsmrWriter, FileError, FileHeader, Limits, WrittenChunk, write_progressive};
+use asmr::file::{AsmrReader, AsmrWriter, FileError, FileHeader, Limits, write_progressive};
 use asmr::network::Network;
 use asmr_media::{Unfinished, link_target};
 
 use crate::error::Failure;
 use crate::files;
 use crate::interrupt;
-use crate::resume::{self, resume_path};
+use crate::resume::{self, DoneChunk, resume_path};
 
 /// A file to which chunks are added. Dropped before it is finished it is removed, unless it is to be kept for a later run.
 pub(crate) struct PartFile {
@@ -20,6 +20,8 @@ pub(crate) struct PartFile {
     output: PathBuf,
     /// Only none while it is being finished.
     writer: Option<AsmrWriter<File>>,
+    /// Of each chunk so far, what tells its signal from others.
+    signals: Vec<u32>,
     /// None when the file is to be kept for a later run.
     unfinished: Option<Unfinished>,
 }
@@ -79,49 +81,51 @@ impl PartFile {
         let file =
             file.map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))?;
         let writer = AsmrWriter::new(file, header.clone()).map_err(|error| failed(&path, &error))?;
-        Ok(Self { path, output: output.to_path_buf(), writer: Some(writer), unfinished: Some(unfinished) })
+        let (output, signals) = (output.to_path_buf(), Vec::new());
+        Ok(Self { path, output, writer: Some(writer), signals, unfinished: Some(unfinished) })
     }
 
     /// Goes on with the file of an earlier run, whose first chunks are these.
-    pub(crate) fn resume(
-        output: &Path,
-        header: &FileHeader,
-        chunks: &[WrittenChunk],
-    ) -> Result<Self, Failure> {
+    pub(crate) fn resume(output: &Path, header: &FileHeader, chunks: &[DoneChunk]) -> Result<Self, Failure> {
         let path = part_path(output);
-        let file = OpenOptions::new().read(true).write(true).open(&path);
-        let file = file.map_err(|error| {
+        let refuse = |problem: &str| {
             Failure::usage(format!(
-                "cannot go on with {}: {error}; begin again without --resume",
-                path.display()
+                "cannot go on with {}: {problem}, or remove {} to begin again",
+                path.display(),
+                resume_path(output).display()
             ))
-        })?;
-        let resumed = AsmrWriter::resume(file, header.clone(), chunks).and_then(|mut writer| {
+        };
+        let file = OpenOptions::new().read(true).write(true).open(&path);
+        let file = file.map_err(|error| refuse(&format!("{error}; put it back")))?;
+        let written: Vec<_> = chunks.iter().map(|chunk| chunk.written).collect();
+        let resumed = AsmrWriter::resume(file, header.clone(), &written).and_then(|mut writer| {
             // What an interrupted run wrote behind the last whole chunk goes.
             let file = writer.flush()?;
             let end = file.stream_position()?;
             file.set_len(end)?;
             Ok(writer)
         });
-        let writer = resumed.map_err(|error| {
-            Failure::usage(format!(
-                "cannot go on with {}: {}; begin again without --resume",
-                path.display(),
-                files::file_error(&error)
-            ))
+        let writer = resumed.map_err(|error| match error {
+            FileError::Inconsistent(_) => refuse(
+                "it is of a fit with other settings, or of another part of the signal; give the options that it began with",
+            ),
+            error => refuse(&format!("{}; get the file back that it was", files::file_error(&error))),
         })?;
-        Ok(Self { path, output: output.to_path_buf(), writer: Some(writer), unfinished: None })
+        let (output, signals) = (output.to_path_buf(), chunks.iter().map(|chunk| chunk.signal).collect());
+        Ok(Self { path, output, writer: Some(writer), signals, unfinished: None })
     }
 
-    /// Adds a chunk's network; it is on the disk afterwards.
+    /// Adds a chunk's network; it is on the disk afterwards. `signal` is as in [`DoneChunk`].
     pub(crate) fn push(
         &mut self,
         network: &Network,
         steps: Option<&[TensorSteps]>,
         corrections: Option<&[Vec<u8>]>,
+        signal: u32,
     ) -> Result<(), Failure> {
         let path = self.path.clone();
         let Some(writer) = &mut self.writer else { return Ok(()) };
+        self.signals.push(signal);
         interrupt::while_writing(|| {
             writer.push_corrected(network, steps, corrections)?;
             writer.flush()?.sync_data()?;
@@ -131,8 +135,13 @@ impl PartFile {
     }
 
     /// The chunks so far.
-    pub(crate) fn written(&self) -> Vec<WrittenChunk> {
-        self.writer.as_ref().map_or_else(Vec::new, AsmrWriter::written)
+    pub(crate) fn done(&self) -> Vec<DoneChunk> {
+        let written = self.writer.as_ref().map_or_else(Vec::new, AsmrWriter::written);
+        written
+            .into_iter()
+            .zip(&self.signals)
+            .map(|(written, &signal)| DoneChunk { written, signal })
+            .collect()
     }
 
     /// From now on the file stays when the program ends: there is something to resume from.

@@ -1,8 +1,9 @@
 //! What a long fit keeps beside its output (`OUTPUT.resume`) so that a killed process loses at most a minute.
 //!
 //! ```text
-//! magic (8 bytes) · chunks that are in OUTPUT.part (u32) · their lengths and checksums (u64 and u32 each) · CRC-32 of all that (u32)
-//! · the checkpoint of the fit in progress (asmr-train's own format), or nothing between two fits
+//! magic (8 bytes) · width of the networks (u32) · chunks that are in OUTPUT.part (u32) · of each its length (u64), its checksum (u32)
+//! and the fingerprint of its signal (u32) · CRC-32 of all that (u32) · the checkpoint of the fit in progress (asmr-train's own format),
+//! or nothing between two fits
 //! ```
 
 use std::fs::{self, File};
@@ -11,16 +12,17 @@ use std::path::{Path, PathBuf};
 
 use asmr::file::WrittenChunk;
 use asmr_media::write_atomically;
-use asmr_train::checkpoint::Header;
 use asmr_train::fit::Fit;
 
 use crate::error::Failure;
 use crate::files;
-use crate::partfile::with_suffix;
+use crate::partfile::{PartFile, with_suffix};
 
-pub(crate) const MAGIC: &[u8; 8] = b"ASMRRSM2";
+pub(crate) const MAGIC: &[u8; 8] = b"ASMRRSM3";
+/// Bytes before those of the chunks.
+const START_LEN: usize = 16;
 /// Bytes told of a chunk.
-const ENTRY_LEN: usize = 12;
+const ENTRY_LEN: usize = 16;
 /// More chunks than any file has are damage.
 const MAX_CHUNKS: u32 = 1 << 20;
 
@@ -29,10 +31,20 @@ pub(crate) fn resume_path(output: &Path) -> PathBuf {
     with_suffix(output, ".resume")
 }
 
+/// A chunk that is done.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DoneChunk {
+    pub(crate) written: WrittenChunk,
+    /// Tells its signal from others: the values of its [`asmr_train::checkpoint::Fingerprint`].
+    pub(crate) signal: u32,
+}
+
 /// The state that an earlier run kept.
 pub(crate) struct Kept {
+    /// The width of its networks.
+    width: usize,
     /// The chunks that are done.
-    pub(crate) chunks: Vec<WrittenChunk>,
+    pub(crate) chunks: Vec<DoneChunk>,
     /// The checkpoint of the fit in progress, if there was one.
     pub(crate) checkpoint: Option<BufReader<File>>,
 }
@@ -48,15 +60,19 @@ pub(crate) fn read(output: &Path) -> Result<Option<Kept>, Failure> {
     let n_bytes = file.metadata().map_or(0, |m| m.len());
     let damaged = || {
         Failure::usage(format!(
-            "{} is damaged or no state of a fit; remove it, or begin again without --resume",
+            "{} is damaged or no state of a fit that this version keeps; remove it to begin again",
             path.display()
         ))
     };
     let mut input = BufReader::new(file);
-    let mut start = vec![0; 12];
+    let mut start = vec![0; START_LEN];
     input.read_exact(&mut start).map_err(|_| damaged())?;
-    let n_done = u32::from_le_bytes([start[8], start[9], start[10], start[11]]);
-    if start[..8] != *MAGIC || n_done > MAX_CHUNKS || u64::from(n_done) * ENTRY_LEN as u64 + 16 > n_bytes {
+    let u32_at = |bytes: &[u8], at: usize| {
+        u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+    };
+    let (width, n_done) = (u32_at(&start, 8) as usize, u32_at(&start, 12));
+    let least = (START_LEN + 4) as u64 + u64::from(n_done) * ENTRY_LEN as u64;
+    if start[..8] != *MAGIC || n_done > MAX_CHUNKS || least > n_bytes {
         return Err(damaged());
     }
     let mut entries = vec![0; n_done as usize * ENTRY_LEN + 4];
@@ -66,45 +82,66 @@ pub(crate) fn read(output: &Path) -> Result<Option<Kept>, Failure> {
     if crc32fast::hash(content).to_le_bytes() != stored {
         return Err(damaged());
     }
-    let (entries, _) = content[12..].as_chunks::<ENTRY_LEN>();
-    let chunks = entries
-        .iter()
-        .map(|&[a, b, c, d, e, f, g, h, rest @ ..]| WrittenChunk {
-            n_bytes: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
-            checksum: u32::from_le_bytes(rest),
+    let chunks = content[START_LEN..]
+        .chunks_exact(ENTRY_LEN)
+        .map(|entry| DoneChunk {
+            written: WrittenChunk {
+                n_bytes: u64::from(u32_at(entry, 0)) | u64::from(u32_at(entry, 4)) << 32,
+                checksum: u32_at(entry, 8),
+            },
+            signal: u32_at(entry, 12),
         })
         .collect();
     let is_between = n_bytes == start.len() as u64;
-    Ok(Some(Kept { chunks, checkpoint: (!is_between).then_some(input) }))
+    Ok(Some(Kept { width, chunks, checkpoint: (!is_between).then_some(input) }))
 }
 
-/// The width of the network whose fit an earlier run kept; `None` also where it cannot be read, of which [`read`] tells.
+/// The width of the networks of an earlier run; `None` also where it cannot be read, of which [`read`] tells.
 pub(crate) fn width(output: &Path) -> Option<usize> {
-    let mut checkpoint = read(output).ok()??.checkpoint?;
-    Some(Header::read(&mut checkpoint).ok()?.network.width)
+    Some(read(output).ok()??.width)
 }
 
-/// Keeps the state: the old one or the new one is there, whatever happens.
+/// Refuses to begin anew where the state of an earlier fit would be lost.
+pub(crate) fn check_none(output: &Path) -> Result<(), Failure> {
+    let path = resume_path(output);
+    if !path.exists() {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "{} is the state of an earlier fit that did not end; go on with it by --resume, or remove it to begin again",
+        path.display()
+    )))
+}
+
+/// Keeps the state: the old one or the new one is there, whatever happens, and `part`, which it tells of.
 pub(crate) fn write(
     output: &Path,
-    chunks: &[WrittenChunk],
+    width: usize,
+    part: Option<&mut PartFile>,
     fit: Option<&mut Fit<'_>>,
 ) -> Result<(), Failure> {
     let path = resume_path(output);
+    let chunks = part.as_ref().map_or_else(Vec::new, |part| part.done());
     let mut start = MAGIC.to_vec();
+    start.extend((width as u32).to_le_bytes());
     start.extend((chunks.len() as u32).to_le_bytes());
-    for chunk in chunks {
-        start.extend(chunk.n_bytes.to_le_bytes());
-        start.extend(chunk.checksum.to_le_bytes());
+    for DoneChunk { written, signal } in chunks {
+        start.extend(written.n_bytes.to_le_bytes());
+        start.extend(written.checksum.to_le_bytes());
+        start.extend(signal.to_le_bytes());
     }
     start.extend(crc32fast::hash(&start).to_le_bytes());
     files::write_file(&path, || {
         write_atomically(&path, |mut out| {
             out.write_all(&start)?;
             fit.map_or(Ok(()), |fit| fit.write_checkpoint(&mut out))
-        })
-    })?;
-    Ok(())
+        })?;
+        // Within the write: a signal right behind it removes what is not to be kept.
+        if let Some(part) = part {
+            part.keep();
+        }
+        Ok::<(), Failure>(())
+    })
 }
 
 /// Removes what was kept: the fit is done.

@@ -199,6 +199,228 @@ fn a_twice_interrupted_sequence_leaves_no_part() {
     assert!(names == ["p.png"] || names == ["n.asmr", "p.png"], "{names:?}");
 }
 
+/// Starts the call and waits until it says something with these words.
+#[cfg(unix)]
+fn begun(
+    folder: &Folder,
+    line: &str,
+    words: &str,
+) -> (std::process::Child, BufReader<std::process::ChildStderr>) {
+    let mut child = folder
+        .command(line.split_whitespace())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains(words) {
+        said.clear();
+        assert!(stderr.read_line(&mut said).unwrap() > 0, "'{words}' was never said");
+    }
+    (child, stderr)
+}
+
+/// What is left of a fit that a signal comes behind: here nearly all of the work is.
+#[cfg(unix)]
+#[test]
+fn an_interrupt_behind_the_fit_loses_nothing() {
+    let folder = Folder::new();
+    folder.picture("p.png", 512, 512, RGB);
+    let line = "encode p.png -o n.asmr --width 8 --steps 1 --lossless --progressive";
+    let (child, mut stderr) = begun(&folder, line, "fitting p.png");
+    std::thread::sleep(Duration::from_millis(400));
+    signal("-INT", &child);
+    let output = child.wait_with_output().unwrap();
+    let mut text = String::new();
+    stderr.read_to_string(&mut text).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{text}");
+    assert!(text.contains("is in n.asmr"), "{text}");
+    folder.asmr("decode n.asmr -o out.png").expect(0);
+    assert_eq!(read(&folder.path("p.png")), read(&folder.path("out.png")));
+    assert_eq!(folder.names(), ["n.asmr", "out.png", "p.png"]);
+}
+
+/// The best network of a search is kept whenever a signal comes, in a fit or between two.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_search_keeps_its_best() {
+    let folder = Folder::new();
+    folder.picture("p.png", 96, 96, RGB);
+    let mut n_cases = 0;
+    for delay_ms in [0, 40, 90, 150, 230] {
+        let line = "encode p.png -o n.asmr --steps 3 --psnr 90";
+        let (child, mut stderr) = begun(&folder, line, "try 2 for 90 dB");
+        std::thread::sleep(Duration::from_millis(delay_ms));
+        signal("-INT", &child);
+        let code = child.wait_with_output().unwrap().status.code();
+        let mut text = String::new();
+        stderr.read_to_string(&mut text).unwrap();
+        // It may have ended before, without its target.
+        assert!(code == Some(130) || (code == Some(1) && text.contains("was missed")), "{code:?}: {text}");
+        folder.asmr("verify n.asmr").expect(0);
+        assert_eq!(folder.names(), ["n.asmr", "p.png"]);
+        std::fs::remove_file(folder.path("n.asmr")).unwrap();
+        n_cases += 1;
+    }
+    assert_eq!(n_cases, 5);
+}
+
+/// Networks of a row each, whose fits are short.
+#[cfg(unix)]
+const SHORT: &str = "--chunk 1 --width 8 --steps 2 --quiet";
+
+/// A fit of `p.png` in chunks, ended by a signal when a third of the bytes of `expected.asmr` are in the file that grows.
+#[cfg(unix)]
+fn ended_early(folder: &Folder, name: &str, options: &str) -> Option<i32> {
+    let expected = folder.read("expected.asmr");
+    let header_len = u32::from_le_bytes(expected[12..16].try_into().unwrap()) as usize;
+    let body = 24 + header_len + 24 * 400 + 8;
+    let enough = body + (expected.len() - body) / 3;
+    let line = format!("encode p.png -o n.asmr {options}");
+    let mut child = folder.command(line.split_whitespace()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for(folder, if name == "-KILL" { "n.asmr.resume" } else { "n.asmr.part" });
+    let start = Instant::now();
+    while std::fs::metadata(folder.path("n.asmr.part")).unwrap().len() < enough as u64 {
+        assert!(start.elapsed() < Duration::from_secs(60), "it does not grow");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    signal(name, &child);
+    child.wait().unwrap().code()
+}
+
+/// A picture of 400 rows, and the file that [`SHORT`] makes of it.
+#[cfg(unix)]
+fn rows() -> Folder {
+    let folder = Folder::new();
+    folder.picture("p.png", 400, 32, RGB);
+    folder.asmr(&format!("encode p.png -o expected.asmr {SHORT}")).expect(0);
+    folder
+}
+
+#[cfg(unix)]
+#[test]
+fn short_chunks_stay_when_they_are_stopped() {
+    let folder = rows();
+    let code = ended_early(&folder, "-INT", SHORT);
+    assert_eq!(code, Some(130));
+    assert_eq!(folder.names(), ["expected.asmr", "n.asmr", "n.asmr.part", "n.asmr.resume", "p.png"]);
+    folder.asmr("verify n.asmr").expect(0);
+    let said = folder.asmr(&format!("encode p.png -o n.asmr {SHORT} --resume")).expect(0).stderr;
+    assert!(!said.contains("nothing to go on from"), "{said}");
+    assert_eq!(folder.read("n.asmr"), folder.read("expected.asmr"));
+    assert_eq!(folder.names(), ["expected.asmr", "n.asmr", "p.png"]);
+}
+
+/// All fits together are longer than the time between two states, though each is shorter.
+#[cfg(unix)]
+#[test]
+fn short_chunks_survive_a_kill() {
+    let folder = rows();
+    let code = ended_early(&folder, "-KILL", &format!("{SHORT} --checkpoint 100ms"));
+    assert_eq!(code, None);
+    assert_eq!(folder.names(), ["expected.asmr", "n.asmr.part", "n.asmr.resume", "p.png"]);
+    // Without --resume they would be lost.
+    folder
+        .asmr(&format!("encode p.png -o n.asmr {SHORT}"))
+        .refuses(2, &["n.asmr.resume", "an earlier fit", "--resume", "remove it"]);
+    let said = folder.asmr(&format!("encode p.png -o n.asmr {SHORT} --resume")).expect(0).stderr;
+    assert!(!said.contains("nothing to go on from"), "{said}");
+    assert_eq!(folder.read("n.asmr"), folder.read("expected.asmr"));
+}
+
+/// Leaves the state as it is between two fits: whole chunks, and no fit in progress.
+#[cfg(unix)]
+fn leave_chunks_alone(folder: &Folder) {
+    let state = folder.read("n.asmr.resume");
+    let n_done = u32::from_le_bytes(state[12..16].try_into().unwrap()) as usize;
+    assert!(n_done > 0);
+    folder.write("n.asmr.resume", &state[..16 + 16 * n_done + 4]);
+}
+
+#[cfg(unix)]
+#[test]
+fn other_fits_do_not_go_on_between_chunks() {
+    let folder = rows();
+    ended_early(&folder, "-INT", SHORT);
+    leave_chunks_alone(&folder);
+    folder.picture("q.png", 400, 32, RGB);
+    let same = common::picture(400, 32, RGB);
+    let asmr::signal::Samples::U8(mut values) = same.samples().clone() else { panic!("it has bytes") };
+    values[0] ^= 1;
+    let other = asmr::signal::Signal::new(same.info().clone(), asmr::signal::Samples::U8(values)).unwrap();
+    asmr_media::write_image(&folder.path("other.png"), &other).unwrap();
+    let before = folder.names();
+    let (part, state) = (folder.read("n.asmr.part"), folder.read("n.asmr.resume"));
+    let cases: [(&str, &[&str]); 5] = [
+        ("other.png --chunk 1 --width 8 --steps 2", &["n.asmr.resume", "another signal than other.png"]),
+        ("p.png --chunk 1 --width 9 --steps 2", &["n.asmr.part", "other settings"]),
+        ("p.png --chunk 1 --width 8 --steps 3", &["n.asmr.part", "other settings"]),
+        ("p.png --chunk 2 --width 8 --steps 2", &["n.asmr.part", "other settings"]),
+        ("p.png --width 8 --steps 2", &["n.asmr.resume", "in chunks", "--chunk"]),
+    ];
+    let mut n_cases = 0;
+    for (options, words) in cases {
+        folder.asmr(&format!("encode {options} -o n.asmr --resume --quiet")).refuses(2, words);
+        assert!(folder.read("n.asmr.part") == part && folder.read("n.asmr.resume") == state, "{options}");
+        n_cases += 1;
+    }
+    assert_eq!(n_cases, 5);
+    assert_eq!(folder.names(), before);
+    // A copy of the signal is the signal.
+    folder.asmr(&format!("encode q.png -o n.asmr {SHORT} --resume")).expect(0);
+    assert_eq!(folder.read("n.asmr"), folder.read("expected.asmr"));
+}
+
+/// The width of such a fit follows from the time, and between two chunks no fit in progress tells it.
+#[cfg(unix)]
+#[test]
+fn chunks_with_a_time_go_on_at_their_width() {
+    let folder = Folder::new();
+    folder.picture("p.png", 640, 256, RGB);
+    let line = "encode p.png -o n.asmr --chunk 64";
+    let call = format!("{line} --quiet --time 500ms");
+    let mut child = folder.command(call.split(' ')).stderr(Stdio::null()).spawn().unwrap();
+    wait_for(&folder, "n.asmr.part");
+    let start = Instant::now();
+    // More than all that is before the first network.
+    while std::fs::metadata(folder.path("n.asmr.part")).unwrap().len() < 3000 {
+        assert!(start.elapsed() < Duration::from_secs(60), "it does not grow");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    signal("-INT", &child);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    leave_chunks_alone(&folder);
+    // An hour has time for every width, but only one fits the chunks that are done.
+    let (mut child, _stderr) = begun(&folder, &format!("{line} --time 1h --resume"), "width 64,");
+    signal("-INT", &child);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+/// A state that cannot be kept costs the state, not the fit.
+#[cfg(unix)]
+#[test]
+fn a_state_that_cannot_be_kept_is_said_once() {
+    let mut n_cases = 0;
+    for chunk in ["", "--chunk 40"] {
+        let folder = Folder::new();
+        folder.picture("p.png", 64, 64, RGB);
+        let line = format!("encode p.png -o n.asmr --width 16 --steps 2000 --checkpoint 100ms {chunk}");
+        let (child, mut stderr) = begun(&folder, &line, "fitting p.png");
+        // No file takes the place of a folder.
+        std::fs::create_dir(folder.path("n.asmr.resume")).unwrap();
+        let code = child.wait_with_output().unwrap().status.code();
+        let mut text = String::new();
+        stderr.read_to_string(&mut text).unwrap();
+        assert_eq!(code, Some(0), "{text}");
+        assert_eq!(text.matches("could not be kept").count(), 1, "{text}");
+        folder.asmr("verify n.asmr").expect(0);
+        assert_eq!(folder.names(), ["n.asmr", "n.asmr.resume", "p.png"]);
+        n_cases += 1;
+    }
+    assert_eq!(n_cases, 2);
+}
+
 #[cfg(unix)]
 #[test]
 fn links_lead_to_the_output() {
