@@ -8,7 +8,8 @@ use asmr::inference::Request;
 use asmr::signal::{MAX_AXES, Media, SampleType, SignalInfo};
 use asmr::walk::Region;
 use asmr_media::{
-    MediaError, NpyWriter, SURFACE_LEVEL, SliceWriter, create_signal, resampled_volume, surface, write_mesh,
+    MediaError, NpyWriter, SURFACE_LEVEL, SliceWriter, create_signal, resampled_volume, surface,
+    value_scaling, write_mesh,
 };
 use serde::Serialize;
 
@@ -82,6 +83,20 @@ pub(crate) fn run(args: &DecodeArgs, common: &Common) -> Result<u8, Failure> {
             output.display(),
             args.input.display()
         )));
+    }
+    if matches!(info.media, Media::Shape(_)) && !is_raw {
+        return Err(Failure::usage(format!(
+            "{} names no format of shapes; accepted are .ply, .obj and .stl, and .npy for the network's own values",
+            output.display()
+        )));
+    }
+    if let Media::Volume(volume) = &header.signal.media
+        && let Some([slope, intercept]) = value_scaling(volume)
+        && !is_nifti(&output)
+    {
+        say(&format!(
+            "note: values are written as they are stored; that they mean {slope} times that, plus {intercept}, is told by .nii files only"
+        ));
     }
     if args.recover {
         check_recoverable(&mut reader, &args.input, &request)?;
@@ -212,6 +227,12 @@ fn output_path(args: &DecodeArgs, header: &FileHeader) -> Result<PathBuf, Failur
         }
     };
     files::output_path(args.output.as_ref(), &args.input, extension, files::none_replaced)
+}
+
+/// Whether the name is one of NIfTI-1's, packed or not.
+fn is_nifti(path: &Path) -> bool {
+    let plain = if files::has_extension(path, "gz") { path.with_extension("") } else { path.to_path_buf() };
+    files::has_extension(&plain, "nii")
 }
 
 /// Shape and metadata of what is decoded.

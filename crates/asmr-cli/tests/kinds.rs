@@ -253,6 +253,54 @@ fn a_killed_fit_goes_on() {
     assert_eq!(n_kills, 8);
 }
 
+/// What values mean is kept, not applied: it is said where it matters.
+#[test]
+fn scales_of_nifti_are_told() {
+    let folder = Folder::new();
+    volume(&folder.path("v.nii"), VolumeContainer::Nifti);
+    let plain = folder.read("v.nii");
+    let mut n_cases = 0;
+    // A slope of 0 says that there is none.
+    for (slope, intercept, is_told) in
+        [(1f32, 0f32, false), (0.0, 7.0, false), (2.5, 0.0, true), (1.0, -1024.0, true), (0.25, 8.5, true)]
+    {
+        let mut scaled = plain.clone();
+        scaled[112..116].copy_from_slice(&slope.to_le_bytes());
+        scaled[116..120].copy_from_slice(&intercept.to_le_bytes());
+        folder.write("v.nii", &scaled);
+        let words = format!("{slope} times");
+        let notes = |line: &str, is_told: bool| {
+            let said = folder.asmr(line).expect(0).stderr;
+            let is_right = said.contains(&words) && said.contains(&intercept.to_string());
+            assert_eq!((is_right, said.lines().count()), (is_told, usize::from(is_told)), "{line}: {said}");
+        };
+        notes("encode v.nii -o n.asmr --width 8 --steps 2 --quiet", is_told);
+        notes("decode n.asmr -o out.npy --quiet", is_told);
+        notes("decode n.asmr -o out.nii --quiet", false);
+        notes("decode n.asmr -o out.nii.gz --quiet", false);
+        assert_eq!(folder.read("out.nii")[112..120], scaled[112..120]);
+        n_cases += 1;
+    }
+    assert_eq!(n_cases, 5);
+}
+
+/// A mesh is made of the network's own values: no correction of stored ones reaches it.
+#[test]
+fn meshes_are_not_corrected() {
+    let folder = Folder::new();
+    folder.write("m.obj", MESH.as_bytes());
+    for bound in ["--lossless", "--max-error 1", "--field distance --max-error 0.01"] {
+        folder
+            .asmr(&format!("encode m.obj --resolution 16 --steps 2 --quiet {bound}"))
+            .refuses(2, &["m.obj", "--max-error", "--width"]);
+    }
+    encode(&folder, "m.obj", &["--resolution", "16"]);
+    for output in ["b.nii", "b.png", "b"] {
+        folder.run(["decode", "n.asmr", "-o", output]).refuses(2, &[output, ".ply, .obj and .stl", ".npy"]);
+    }
+    assert_eq!(folder.names(), ["m.obj", "n.asmr"]);
+}
+
 #[test]
 fn damaged_states_are_refused() {
     let folder = Folder::new();

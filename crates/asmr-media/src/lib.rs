@@ -99,7 +99,7 @@ pub use unfinished::{Unfinished, remove_unfinished};
 pub use video_metrics::{VideoComparison, VideoScores};
 pub use video_read::{FrameRange, is_video, open_video};
 pub use video_write::{check_video_writable, create_video};
-pub use volume::{VolumeOptions, create_volume, open_volume, resampled_volume, volume_kind};
+pub use volume::{VolumeOptions, create_volume, open_volume, resampled_volume, value_scaling, volume_kind};
 pub use voxelise::{ShapeNotes, ShapeOptions, ShapeReader, voxelise};
 pub use winding::winding_number;
 pub use write::{link_target, write_atomically, write_with_seek};

@@ -180,6 +180,14 @@ impl Header {
         ))
     }
 
+    /// Slope and intercept of values, unless they are 1 and 0. A slope of 0 says that there are none, and colours have none.
+    pub(crate) fn scaling(&self) -> Option<[f32; 2]> {
+        let (slope, intercept) = (self.f32(SCL_SLOPE), self.f32(SCL_SLOPE + 4));
+        let is_color = self.sample_type().is_ok_and(|(_, channels)| channels > 1);
+        let is_told = slope.is_finite() && intercept.is_finite() && slope != 0.0 && !is_color;
+        (is_told && (slope, intercept) != (1.0, 0.0)).then_some([slope, intercept])
+    }
+
     /// Distance of samples along the first `n` axes, slowest first; empty if one is no number.
     fn spacing(&self, n: usize) -> Vec<f64> {
         let spacing: Vec<f64> = (1..=n)

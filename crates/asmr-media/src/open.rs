@@ -7,12 +7,13 @@ use asmr::metadata::{Media, Shape, ShapeField, VolumeContainer};
 use asmr::signal::{SampleType, SignalInfo};
 
 use crate::error::MediaError;
+use crate::picture_rows::left_out;
 use crate::stream::{SliceReader, SliceWriter};
 use crate::volume::is_npy;
 use crate::{
     AudioPart, FrameRange, Limits, ShapeOptions, ShapeReader, VolumeOptions, create_audio, create_picture,
     create_video, create_volume, is_audio, is_mesh, is_video, open_audio, open_audio_frames, open_picture,
-    open_video, open_volume, volume_kind,
+    open_video, open_volume, value_scaling, volume_kind,
 };
 
 /// What a file holds.
@@ -111,7 +112,11 @@ pub fn open_signal(path: &Path, options: &ReadOptions) -> Result<Opened, MediaEr
     check_options(path, kind, options)?;
     let mut notes = Vec::new();
     let reader: Box<dyn SliceReader> = match kind {
-        Kind::Picture => open_picture(path, &options.limits)?,
+        Kind::Picture => {
+            let reader = open_picture(path, &options.limits)?;
+            notes.extend(left_out(path));
+            reader
+        }
         Kind::Audio => {
             let part = AudioPart { start_s: options.start_s.unwrap_or(0.0), duration_s: options.duration_s };
             Box::new(open_audio(path, &part)?)
@@ -126,7 +131,16 @@ pub fn open_signal(path: &Path, options: &ReadOptions) -> Result<Opened, MediaEr
                 array: options.array.clone(),
                 ..VolumeOptions::default()
             };
-            open_volume(path, &volume, &options.limits)?
+            let reader = open_volume(path, &volume, &options.limits)?;
+            if let Media::Volume(volume) = &reader.info().media
+                && let Some([slope, intercept]) = value_scaling(volume)
+            {
+                notes.push(format!(
+                    "its values mean {slope} times what is stored, plus {intercept}; that is kept and not applied, so errors and bounds on \
+                     them are in stored units"
+                ));
+            }
+            reader
         }
         Kind::Shape => {
             let mut shape = ShapeOptions::default();
@@ -146,7 +160,7 @@ pub struct Opened {
     pub kind: Kind,
     /// Its values.
     pub reader: Box<dyn SliceReader>,
-    /// What should be said about it: guesses that were made.
+    /// What should be said about it: guesses that were made, and what is left out.
     pub notes: Vec<String>,
 }
 

@@ -51,6 +51,35 @@ pub fn open_picture(path: &Path, limits: &Limits) -> Result<Box<dyn SliceReader>
     Ok(Box::new(MemoryReader::new(signal.info().clone(), signal.into_samples())))
 }
 
+/// What [`open_picture`] leaves out: all pages of a TIFF but the first, and the frames of an animated PNG. Nothing of what cannot be
+/// read.
+pub(crate) fn left_out(path: &Path) -> Option<String> {
+    if !fs::metadata(path).ok()?.is_file() {
+        return None;
+    }
+    let mut file = File::open(path).ok()?;
+    let (format, _) = recognise(&mut BufReader::new(&file), path).ok()?;
+    file.rewind().ok()?;
+    let file = BufReader::new(file);
+    match format {
+        ImageFormat::Png => {
+            let reader = png::Decoder::new(file).read_info().ok()?;
+            let n_frames = reader.info().animation_control()?.num_frames;
+            (n_frames > 1).then(|| {
+                format!("it is an animation of {n_frames} frames, and only the picture for programs that show none is read")
+            })
+        }
+        ImageFormat::Tiff => {
+            let decoder = Decoder::new(file).ok()?;
+            decoder.more_images().then(|| {
+                "it has more pages than one, and only the first is read; to encode another, save it to a file of its own"
+                    .to_owned()
+            })
+        }
+        _ => None,
+    }
+}
+
 /// `None` where [`read_image`] must read the picture, or refuse it.
 fn rows(path: &Path, limits: &Limits) -> Option<Box<dyn SliceReader>> {
     if !fs::metadata(path).ok()?.is_file() {

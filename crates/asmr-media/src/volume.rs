@@ -231,6 +231,13 @@ fn nifti_header(path: &Path, info: &SignalInfo) -> Result<nifti::Header, MediaEr
     Ok(header)
 }
 
+/// What a stored value is multiplied by and what is added then, to have what it means, where the original tells it: NIfTI-1's
+/// `scl_slope` and `scl_inter`. They are kept, not applied. `None` if values are what they mean.
+#[must_use]
+pub fn value_scaling(volume: &Volume) -> Option<[f32; 2]> {
+    nifti::kept_header(volume)?.scaling()
+}
+
 /// The volume whose sample `i` lies where sample `first + i · step` of `volume` does, along each axis, slowest first:
 /// what must be told of a part that is cut from it (`step` 1), or of means of blocks of `k` samples (`first`
 /// `(k − 1) / 2`, `step` `k`). World coordinates stay right: spacing, and NIfTI-1's affine transforms, are those of the
