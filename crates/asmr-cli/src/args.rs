@@ -67,7 +67,8 @@ Examples:
   asmr encode photo.jpg --bases \"4,4,4,8;4,4,6,8\" --width 256 --preset paper --steps 1000 --lr 1e-3
 
 Ctrl-C ends the fit and writes the best network so far (exit code 130); a second Ctrl-C ends at once.
-A fit of more than a minute keeps its state beside the output (.asmr.resume) until it is done; --resume goes on from it.";
+A fit of more than a minute, and one in chunks that is stopped, keeps its state beside the output (.asmr.resume) until it is done;
+--resume goes on from it.";
 
 const DECODE_EXAMPLES: &str = "\
 Examples:
@@ -220,11 +221,13 @@ pub(crate) struct EncodeArgs {
     #[arg(long, value_name = "BITS", allow_hyphen_values = true, value_parser = bpp, conflicts_with = "bytes")]
     pub(crate) bpp: Option<f64>,
     /// The quality of the decoded signal: the smallest network that reaches this PSNR is searched; with --width, --bases, --mac,
-    /// --time or --weights f32, and for signals of more than 2^21 samples, that network's fit stops as soon as it does. Missing it gives exit code 1
+    /// --time or --weights f32, and for signals of more than 2^21 samples or of several chunks, that network's fit stops as soon as it
+    /// does. Missing it gives exit code 1
     #[arg(long, value_name = "DB", allow_hyphen_values = true, value_parser = psnr)]
     pub(crate) psnr: Option<f64>,
     /// The most by which a decoded value may differ from its original, in the signal's own units (a whole number for whole numbers):
-    /// what the network is off by more is corrected, in a part of the file that grows as this falls; a narrow network by default
+    /// what the network is off by more is corrected, in a part of the file that grows as this falls; a narrow network by default. Not
+    /// for meshes
     #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = max_error)]
     pub(crate) max_error: Option<f64>,
     /// Get every value back as it was (whole numbers only): --max-error 0
@@ -235,17 +238,18 @@ pub(crate) struct EncodeArgs {
     #[arg(long)]
     pub(crate) progressive: bool,
     /// Fit for this long, as in 500ms, 20s, 5m or 1h; without --steps, steps are as many as fit in, and a short
-    /// time gets a narrower network unless --width, --bases or --mac is given
+    /// time gets a narrower network unless --width, --bases, --mac or --preset paper is given
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = time)]
     pub(crate) time: Option<Duration>,
     /// Slices of the slowest axis in one network of a long signal (samples of sound, frames, slices of a volume)
     /// [default: all, or what suits one fit: some 12 s of sound, 16 frames of 1280 x 720]
     #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = whole(1..=MAX_EXTENT as u64))]
     pub(crate) chunk: Option<usize>,
-    /// Go on with a fit that was killed, from what it kept beside the output; from the beginning if there is nothing
+    /// Go on with a fit that was killed or stopped, from what it kept beside the output; from the beginning if there is nothing. Without
+    /// this, a fit that would replace what is kept is refused
     #[arg(long)]
     pub(crate) resume: bool,
-    /// How often a long fit keeps its state
+    /// How often a long fit keeps its state; the search of --psnr keeps none
     #[arg(long, value_name = "TIME", default_value = "1m", allow_hyphen_values = true, value_parser = time)]
     pub(crate) checkpoint: Duration,
     /// A base (see asmr meta-train): the input, a picture or a folder of them, is fitted by a few steps from there (--steps), and only
@@ -431,7 +435,8 @@ pub(crate) enum PresetName {
     Default,
     /// The best quality known, at several times the default's time
     Best,
-    /// The published protocol: Adam at 1e-4, 10,000 full-batch steps (large pictures: 500 epochs), its widths and bases
+    /// The published protocol: Adam at 1e-4, 10,000 full-batch steps (large pictures: 500 epochs), its widths and bases where no size,
+    /// quality or bound on errors chooses others
     Paper,
 }
 

@@ -1,20 +1,16 @@
 //! From options to a network and the settings of its fit: what contradicts itself is refused, what is left open is chosen.
 
-use std::path::Path;
-
 use asmr::file::Encoding;
 use asmr::network::NetworkConfig;
 use asmr::partition::{Partition, parse_bases};
 use asmr::planner::{DEFAULT_WIDTH, PlanRequest, plan};
 use asmr::published::published;
 use asmr::signal::SignalInfo;
-use asmr_media::PictureFormat;
 use asmr_train::config::{FitConfig, Preset};
 
 use crate::args::{EncodeArgs, WeightsName};
 use crate::error::{Failure, say};
-use crate::files;
-use crate::report::{describe, quote};
+use crate::report::describe;
 use crate::values::Bases;
 
 /// Refuses options that contradict each other.
@@ -76,20 +72,6 @@ pub(crate) fn check_options(args: &EncodeArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Refuses a name under which a network would be taken for something else.
-pub(crate) fn check_name(output: &Path) -> Result<(), Failure> {
-    if PictureFormat::from_path(output).is_err()
-        && !["npy", "safetensors"].iter().any(|other| files::has_extension(output, other))
-    {
-        return Ok(());
-    }
-    Err(Failure::usage(format!(
-        "encode writes .asmr files, so {} would be misnamed; type -o {}, and then asmr decode for a picture",
-        output.display(),
-        quote(&output.with_extension("asmr"))
-    )))
-}
-
 /// How weights are stored.
 pub(crate) fn encoding(args: &EncodeArgs) -> Encoding {
     args.weights.unwrap_or(WeightsName::Coded).into()
@@ -132,7 +114,10 @@ pub(crate) fn choose_network(
     info: &SignalInfo,
     room: Room,
 ) -> Result<NetworkConfig, Failure> {
-    let paper = (Preset::from(args.preset) == Preset::Paper).then(|| published(info));
+    // Where a target decides the width it decides the network, and the preset only how it is fitted.
+    let is_decided =
+        !matches!(room, Room::Default) && args.width.is_none() && args.bases.is_none() && args.mac.is_none();
+    let paper = (Preset::from(args.preset) == Preset::Paper && !is_decided).then(|| published(info));
     let mut request = PlanRequest {
         levels: args.levels.or(paper.map(|paper| paper.levels)),
         width: args.width.or(paper.filter(|_| args.mac.is_none()).map(|paper| paper.width)).or(match room {

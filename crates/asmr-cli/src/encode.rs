@@ -25,7 +25,7 @@ use serde::Serialize;
 
 use crate::args::{Common, EncodeArgs, PartArgs};
 use crate::choices::{
-    Room, check_name, check_options, choose_network, encoding, fit_config, is_width_open, leaves_width_open,
+    Room, check_options, choose_network, encoding, fit_config, is_width_open, leaves_width_open,
     note_padding, refinements,
 };
 use crate::corrections;
@@ -105,13 +105,15 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
             quote(&args.input),
         )));
     }
+    files::check_rereadable(&args.input)?;
     let Opened { mut reader, notes, .. } = open_signal(&args.input, &read_options(&args.part, common))?;
     for note in notes {
         say(&format!("note: {note}"));
     }
     // An .asmr file of that name the same input made and can make again: settings are tried one after the other.
     let output = files::output_path(args.output.as_ref(), &args.input, "asmr", files::is_asmr)?;
-    check_name(&output)?;
+    files::check_name(&output, "asmr")?;
+    files::check_rereadable(&output)?;
     let info = reader.info().clone();
     let chunk_extent = args.chunk.unwrap_or_else(|| chunk_extent(&info)).min(info.extents[0]);
     let n_chunks = info.extents[0].div_ceil(chunk_extent) as u32;

@@ -20,6 +20,49 @@ pub(crate) fn is_picture_name(path: &Path) -> bool {
         || ["gif", "ico", "pbm"].iter().any(|extension| has_extension(path, extension))
 }
 
+/// Extensions of what is read or written beside pictures: of sound, films, volumes and other arrays, and meshes.
+const MEDIA: [&str; 22] = [
+    "wav",
+    "flac",
+    "mp3",
+    "ogg",
+    "y4m",
+    "mp4",
+    "mov",
+    "mkv",
+    "webm",
+    "avi",
+    "nii",
+    "hdr",
+    "img",
+    "npy",
+    "npz",
+    "raw",
+    "bin",
+    "zarr",
+    "ply",
+    "obj",
+    "stl",
+    "safetensors",
+];
+
+/// Refuses a name under which an `.asmr` or `.safetensors` file would be taken for something else, and perhaps replace it. `own` is its
+/// extension.
+pub(crate) fn check_name(output: &Path, own: &str) -> Result<(), Failure> {
+    // As in brain.nii.gz.
+    let plain = if has_extension(output, "gz") { output.with_extension("") } else { output.to_path_buf() };
+    let is_other = MEDIA.iter().chain(&["asmr"]).any(|&other| other != own && has_extension(&plain, other));
+    if !is_other && !is_picture_name(&plain) {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "what is written is an .{own} file, so {} would be misnamed; type -o {}{}",
+        output.display(),
+        quote(&plain.with_extension(own)),
+        if own == "asmr" { ", and then asmr decode for a signal" } else { "" }
+    )))
+}
+
 /// Whether the path has this extension, in upper or lower case.
 pub(crate) fn has_extension(path: &Path, extension: &str) -> bool {
     path.extension().is_some_and(|own| own.eq_ignore_ascii_case(extension))
@@ -247,6 +290,35 @@ pub(crate) fn write_file<E: From<MediaError>>(
 /// Writes bytes to a file.
 pub(crate) fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     Ok(write_file(path, || write_atomically(path, |writer| writer.write_all(bytes)))?)
+}
+
+/// Refuses an input that cannot be read twice, or an output that cannot be read back.
+pub(crate) fn check_rereadable(path: &Path) -> Result<(), Failure> {
+    if !is_stream(path) {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "{} is a pipe or a device, and encode reads its input and its output again behind the fit; give the name of a file",
+        path.display()
+    )))
+}
+
+/// Refuses the standard output, which what is told about the result goes to.
+pub(crate) fn check_no_stdout(path: &Path) -> Result<(), Failure> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        let place = |path: &Path| fs::metadata(path).map(|m| (m.dev(), m.ino())).ok();
+        if is_stream(path) && place(path) == place(Path::new("/dev/stdout")) {
+            return Err(Failure::usage(format!(
+                "{} is the standard output, where the report goes; give the name of a file with -o",
+                path.display()
+            )));
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
 }
 
 /// A pipe, a terminal or a device.

@@ -48,6 +48,8 @@ pub(crate) fn import(args: &ImportArgs, common: &Common) -> Result<u8, Failure> 
     })?;
     drop(bytes);
     let output = files::output_path(args.output.as_ref(), &args.input, "asmr", files::none_replaced)?;
+    files::check_name(&output, "asmr")?;
+    files::check_no_stdout(&output)?;
     let file = AsmrFile { signal: imported_signal(network.config()), network, steps: None, fit: None };
     let (bytes, file) = files::checked_bytes(&file, &output, common)?;
     files::write_bytes(&output, &bytes)?;
@@ -58,6 +60,8 @@ pub(crate) fn import(args: &ImportArgs, common: &Common) -> Result<u8, Failure> 
 pub(crate) fn export(args: &ExportArgs, common: &Common) -> Result<u8, Failure> {
     let file = files::read_asmr(&args.input, common)?;
     let output = files::output_path(args.output.as_ref(), &args.input, "safetensors", files::none_replaced)?;
+    files::check_name(&output, "safetensors")?;
+    files::check_no_stdout(&output)?;
     let bytes = interchange::export(&file.network)
         .map_err(|error| Failure::failed(format!("{} cannot be made: {error}", output.display())))?;
     files::write_bytes(&output, &bytes)?;

@@ -68,13 +68,6 @@ fn failed(path: &Path, error: &FileError) -> Failure {
 impl PartFile {
     /// Begins a file.
     pub(crate) fn create(output: &Path, header: &FileHeader) -> Result<Self, Failure> {
-        if fs::metadata(output).is_ok_and(|m| !m.is_file()) {
-            return Err(Failure::usage(format!(
-                "{} is no regular file, and a sequence of {} networks needs one: its index is written last; give another name with -o",
-                output.display(),
-                header.n_chunks()
-            )));
-        }
         let path = part_path(output);
         let unfinished = Unfinished::new(&path);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path);

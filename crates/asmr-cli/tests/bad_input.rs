@@ -310,6 +310,27 @@ fn names_of_outputs() {
     assert!(folder.read("p.asmr") == network);
     folder.asmr("import p.safetensors -o p.asmr").expect(0);
     assert!(folder.read("p.asmr") != network);
+    // A name of another kind of file is not taken, whoever writes.
+    let media = [
+        "wav", "flac", "mp3", "ogg", "y4m", "mp4", "mov", "mkv", "webm", "avi", "nii", "nii.gz", "hdr",
+        "hdr.gz", "img", "img.gz", "npy", "npz", "raw", "bin", "zarr", "ply", "obj", "stl", "gif", "ico",
+        "png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp", "ppm", "pgm", "pbm", "pnm", "pam", "tga", "qoi",
+        "PNG",
+    ];
+    let mut n_cases = 0;
+    for extension in media {
+        let name = format!("x.{extension}");
+        folder.write(&name, b"mine");
+        folder.asmr(&format!("encode p.png -o {name} {quick}")).refuses(2, &[&name, "-o x.asmr"]);
+        folder.asmr(&format!("import p.safetensors -o {name}")).refuses(2, &[&name, "-o x.asmr"]);
+        folder.asmr(&format!("export p.asmr -o {name}")).refuses(2, &[&name, "-o x.safetensors"]);
+        assert!(folder.read(&name) == b"mine");
+        std::fs::remove_file(folder.path(&name)).unwrap();
+        n_cases += 3;
+    }
+    assert_eq!(n_cases, 3 * 41);
+    folder.asmr("export p.asmr -o x.asmr").refuses(2, &["x.asmr", "-o x.safetensors"]);
+    folder.asmr(&format!("encode p.png -o x.safetensors {quick}")).refuses(2, &["-o x.asmr"]);
     // What is kept beside an output while it is made takes nobody's place.
     for name in ["x.asmr.part", "x.asmr.resume"] {
         std::fs::write(folder.path(name), b"notes of mine").unwrap();
@@ -323,4 +344,31 @@ fn names_of_outputs() {
     }
     std::fs::create_dir(folder.path("d.asmr")).unwrap();
     folder.asmr(&format!("encode p.png -o d.asmr {quick}")).refuses(1, &["d.asmr", "folder"]);
+}
+
+/// Inputs and outputs of encode are read twice, and a report is no part of a file.
+#[cfg(unix)]
+#[test]
+fn pipes_and_devices() {
+    let folder = Folder::encoded(16, 16, GREY, "4,4;4,4");
+    folder.asmr("export n.asmr -o w.safetensors").expect(0);
+    let pipe = std::process::Command::new("mkfifo").arg(folder.path("pipe")).status().unwrap();
+    assert!(pipe.success());
+    let quick = "--steps 2 --width 8 --quiet";
+    let mut n_cases = 0;
+    for chunk in ["", "--chunk 8"] {
+        for (line, name) in [
+            ("encode pipe -o x.asmr", "pipe"),
+            ("encode /dev/stdin -o x.asmr", "/dev/stdin"),
+            ("encode p.png -o pipe", "pipe"),
+            ("encode p.png -o /dev/null", "/dev/null"),
+            ("encode p.png -o /dev/stdout", "/dev/stdout"),
+        ] {
+            folder.asmr(&format!("{line} {quick} {chunk}")).refuses(2, &[name, "a pipe or a device"]);
+            n_cases += 1;
+        }
+    }
+    assert_eq!(n_cases, 10);
+    folder.asmr("export n.asmr -o /dev/stdout").refuses(2, &["/dev/stdout", "standard output"]);
+    folder.asmr("import w.safetensors -o /dev/stdout").refuses(2, &["/dev/stdout", "standard output"]);
 }

@@ -257,6 +257,17 @@ fn options_reach_the_network_and_the_fit() {
     assert_eq!((&told["n_levels"], &told["width"]), (&json!(4), &json!(256)));
     let told = encode("--preset paper --levels 3 --width 32");
     assert_eq!((&told["n_levels"], &told["width"]), (&json!(3), &json!(32)));
+    // Targets choose the width, not the published networks; what is given stays.
+    let mut n_cases = 0;
+    for target in ["--psnr 1", "--bytes 2000", "--bpp 20", "--lossless", "--max-error 9"] {
+        let told = encode(&format!("--preset paper {target}"));
+        assert_eq!((&told["preset"], &told["fit"]["rate"]), (&json!("paper"), &json!(1e-4)), "{target}");
+        assert!(told["width"].as_u64().unwrap() < 100, "{target}: {told:#}");
+        let told = encode(&format!("--preset paper --width 12 {target}"));
+        assert_eq!((&told["n_levels"], &told["width"]), (&json!(4), &json!(12)), "{target}");
+        n_cases += 1;
+    }
+    assert_eq!(n_cases, 5);
 
     // A larger product pads, and says so.
     let padded = folder.run(
