@@ -332,13 +332,13 @@ impl Job<'_> {
 
     /// One network for everything.
     fn single(&mut self, reader: &mut dyn SliceReader, kept: Option<Kept>) -> Result<Option<Done>, Failure> {
-        // Beside the output there is room for it, or none for the output either.
         if let Some(n_done) = kept.as_ref().map(|kept| kept.chunks.len()).filter(|&n_done| n_done > 0) {
             return Err(Failure::usage(format!(
                 "{} is the state of a fit in chunks, of which {n_done} are done; give the --chunk that it began with, or remove the file to begin again",
                 resume::resume_path(self.output).display()
             )));
         }
+        // Beside the output there is room for it, or none for the output either.
         let source = hold(reader, HELD_BYTES, None)?;
         let checkpoint = kept.and_then(|kept| kept.checkpoint);
         let (mut fitted, psnr_db) = if self.is_searched {
@@ -680,7 +680,8 @@ impl Job<'_> {
         let failed = |error: FitError| match error {
             FitError::Diverged(_) => Failure::failed(error.to_string()),
             FitError::Checkpoint(error) => {
-                Failure::usage(format!("{}: {error}", resume::resume_path(self.output).display()))
+                let path = resume::resume_path(self.output);
+                Failure::usage(format!("{}: {error} (for which the file is to be removed)", path.display()))
             }
             other => Failure::usage(other.to_string()),
         };

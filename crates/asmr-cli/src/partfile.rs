@@ -89,7 +89,7 @@ impl PartFile {
             ))
         };
         let file = OpenOptions::new().read(true).write(true).open(&path);
-        let file = file.map_err(|error| refuse(&format!("{error}; put it back")))?;
+        let file = file.map_err(|error| refuse(&format!("{error}; mend that")))?;
         let written: Vec<_> = chunks.iter().map(|chunk| chunk.written).collect();
         let resumed = AsmrWriter::resume(file, header.clone(), &written).and_then(|mut writer| {
             // What an interrupted run wrote behind the last whole chunk goes.
