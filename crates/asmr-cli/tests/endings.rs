@@ -362,7 +362,9 @@ fn other_fits_do_not_go_on_between_chunks() {
     let mut n_cases = 0;
     for (options, words) in cases {
         folder.asmr(&format!("encode {options} -o n.asmr --resume --quiet")).refuses(2, words);
-        assert!(folder.read("n.asmr.part") == part && folder.read("n.asmr.resume") == state, "{options}");
+        // Behind the chunks that are done there may have been the one that the signal came in.
+        assert!(part.starts_with(&folder.read("n.asmr.part")), "{options}");
+        assert!(folder.read("n.asmr.resume") == state, "{options}");
         n_cases += 1;
     }
     assert_eq!(n_cases, 5);
