@@ -25,7 +25,7 @@ use crate::config::FitConfig;
 /// First bytes of a checkpoint.
 pub const MAGIC: [u8; 8] = *b"ASMRCKPT";
 /// Version of the format and of what fits do: one that changes a fit's course changes it.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The longest header, in bytes.
 const MAX_HEADER: u64 = 1 << 20;
 /// Values converted together.

@@ -238,10 +238,12 @@ impl FitConfig {
 
     /// Sets the batch's share of the cells, and the rate that suits it: a smaller batch has a noisier gradient.
     ///
-    /// The rate follows the share that batches of whole cells come nearest to.
+    /// The rate follows the share that batches of whole cells come nearest to; that of the published protocol stays as it is.
     pub fn set_batch(&mut self, batch: f64, network: &NetworkConfig) {
-        self.rate *=
-            (f64::from(n_batches(network, self.batch)) / f64::from(n_batches(network, batch))).sqrt();
+        if self.preset != Preset::Paper {
+            self.rate *=
+                (f64::from(n_batches(network, self.batch)) / f64::from(n_batches(network, batch))).sqrt();
+        }
         self.batch = batch;
     }
 

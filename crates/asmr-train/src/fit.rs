@@ -147,6 +147,10 @@ const STEADIEST: f64 = 0.05;
 /// ... and each new best raises it again, up to the schedule's.
 const BOLDER: f64 = 1.02;
 
+/// Standard errors of the smoothed loss that a fall must exceed as well: most of a signal's error may lie in a few of its cells, and
+/// then in few of its batches.
+const CHANCE: f64 = 5.0;
+
 /// Batches differ: their loss is smoothed over an epoch before it is compared with anything, but not over more than
 /// this many, for a fit that diverges must be noticed.
 const SMOOTHED_BATCHES: u32 = 50;
@@ -375,13 +379,26 @@ impl<'s> Fit<'s> {
         let loss =
             self.engine.loss_and_gradient(&state.params, state.sampler.next_batch(), &mut self.gradient);
         clip(&mut self.gradient, config.clip);
-        let smoothing = 1.0 / f64::from(n_batches.min(SMOOTHED_BATCHES));
+        // At the beginning and after a set-back the smoothed loss is the mean of the batches so far: until they are a window, cells that
+        // happen to be easy may make it less than the whole signal ever has, and it is no reference, no best and no fall.
+        let window = n_batches.min(SMOOTHED_BATCHES);
+        let is_filling = state.reference_db == f64::MIN;
+        let n_seen = if is_filling { (state.bad_steps + 1).min(window) } else { window };
+        let is_whole = n_seen == window;
+        let smoothing = 1.0 / f64::from(n_seen);
         let mse = state.smooth_mse.map_or(loss.mse, |s: f64| s + smoothing * (loss.mse - s));
         state.smooth_mse = Some(mse);
+        state.smooth_square += smoothing * (loss.mse.powi(2) - state.smooth_square);
         if let Some(reason) = self.signal.failure() {
             return Err(FitError::Read(reason));
         }
-        let psnr_db = -10.0 * mse.log10() + peak_gain_db(self.signal.info());
+        let in_db = |mse: f64| -10.0 * mse.log10() + peak_gain_db(self.signal.info());
+        let psnr_db = in_db(mse);
+        // Batches differ. How far the smoothed loss may be from that of the whole by chance follows from how much they do: the mean of
+        // them that weighs the newest by 1/n has 1/(2n - 1) of their variance.
+        let variance = if full_batch { 0.0 } else { (state.smooth_square - mse * mse).max(0.0) };
+        let variance = variance / f64::from(2 * window - 1);
+        let surely_db = in_db((mse - CHANCE * variance.sqrt()).max(0.0));
 
         let ceiling = state.reference_db.min(CEILING_DB);
         let (fall_db, patience) = match n_batches {
@@ -389,9 +406,14 @@ impl<'s> Fit<'s> {
             2..MANY_BATCHES => (DIVERGED_DB, BATCHES_DIVERGED.1),
             _ => BATCHES_DIVERGED,
         };
-        state.bad_steps = if psnr_db < ceiling - fall_db { state.bad_steps.saturating_add(1) } else { 0 };
-        let lost = mse.is_nan() || mse.is_infinite() || psnr_db < ceiling - LOST_DB;
-        if lost || state.bad_steps >= patience {
+        let is_bad = surely_db < ceiling - fall_db;
+        state.bad_steps = match (is_filling, is_bad) {
+            (true, _) if !is_whole => n_seen,
+            (false, true) => state.bad_steps.saturating_add(1),
+            _ => 0,
+        };
+        let lost = mse.is_nan() || mse.is_infinite() || surely_db < ceiling - LOST_DB;
+        if lost || !is_filling && state.bad_steps >= patience {
             let reason = if loss.mse.is_finite() {
                 format!("PSNR fell from {:.1} to {psnr_db:.1} dB", state.reference_db)
             } else {
@@ -409,13 +431,16 @@ impl<'s> Fit<'s> {
                 state.steadiness = (state.steadiness * BOLDER).min(1.0);
             }
         }
-        state.reference_db = state.reference_db.max(psnr_db);
+        if is_whole {
+            state.reference_db = state.reference_db.max(psnr_db);
+        }
         // With batches the weights have moved on since the smoothed loss was measured; near enough to rank them.
-        if psnr_db > state.best_db {
+        if is_whole && psnr_db > state.best_db {
             state.best_db = psnr_db;
             state.best.copy_from_slice(&state.params);
         }
-        if state.step.is_multiple_of(GOOD_STEPS)
+        if is_whole
+            && state.step.is_multiple_of(GOOD_STEPS)
             && psnr_db >= state.good.psnr_db
             && self.gradient.iter().all(|g| g.is_finite())
         {

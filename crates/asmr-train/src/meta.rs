@@ -498,7 +498,9 @@ fn initial_rates<S: Source + Sync>(
     // Evenly among the signals: neighbours may be tiles of one picture's sky.
     let chosen: Vec<&S> = signals.iter().step_by(signals.len().div_ceil(RATE_SIGNALS)).collect();
     let loss = |rates: &[f32]| -> f64 {
-        chosen.par_iter().map(|signal| plain_loss(*signal, network, params, rates, inner_steps)).sum()
+        let losses = chosen.par_iter().map(|signal| plain_loss(*signal, network, params, rates, inner_steps));
+        // Added in their order, whatever the number of threads.
+        losses.collect::<Vec<f64>>().into_iter().sum()
     };
     let tried = RATE_POWERS.map(|power| rates_of(10f32.powi(power)));
     let tried = tried.map(|rates| (loss(&rates), rates)).filter(|(loss, _)| loss.is_finite());

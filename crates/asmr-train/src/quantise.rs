@@ -371,7 +371,8 @@ impl Products {
 
     /// Their traces are both the sum of all squares; the curvature is their product over it.
     fn factors(mut self, shape: &[usize], squares: f64) -> (Factor, Factor) {
-        let scale = squares.max(f64::MIN_POSITIVE).sqrt().recip() as f32;
+        // Products that are all 0 stay so: no factor is infinite.
+        let scale = squares.sqrt().recip().min(f64::from(f32::MAX)) as f32;
         for x in self.left.iter_mut().chain(&mut self.right) {
             *x *= scale;
         }

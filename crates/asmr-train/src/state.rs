@@ -35,12 +35,15 @@ pub(crate) struct State {
     pub(crate) best_db: f64,
     pub(crate) good: Good,
     pub(crate) smooth_mse: Option<f64>,
+    /// Of squares, likewise: by how much batches differ.
+    pub(crate) smooth_square: f64,
     /// Factor on all rates, from set-backs.
     pub(crate) rate_factor: f64,
     /// Factor on all rates, from losses that rise.
     pub(crate) steadiness: f64,
     /// The best since the last set-back: the state gone back to may be well under the best of all.
     pub(crate) reference_db: f64,
+    /// Steps on end that were well under that; while it is not known, batches that were seen.
     pub(crate) bad_steps: u32,
     pub(crate) recoveries: u32,
     pub(crate) step: u32,
@@ -67,6 +70,7 @@ impl State {
             best_db: f64::MIN,
             good: Good { params: params.clone(), optimiser, psnr_db: f64::MIN },
             smooth_mse: None,
+            smooth_square: 0.0,
             rate_factor: 1.0,
             steadiness: 1.0,
             reference_db: f64::MIN,
@@ -109,6 +113,7 @@ impl State {
         archive.u32(&mut self.bad_steps)?;
         archive.u32(&mut self.recoveries)?;
         archive.optional_f64(&mut self.smooth_mse)?;
+        archive.f64(&mut self.smooth_square)?;
         archive.f64(&mut self.rate_factor)?;
         archive.f64(&mut self.steadiness)?;
         archive.f64(&mut self.reference_db)?;
@@ -144,7 +149,7 @@ impl State {
         self.params.copy_from_slice(&self.good.params);
         self.average.copy_from_slice(&self.good.params);
         self.optimiser.clone_from(&self.good.optimiser);
-        (self.smooth_mse, self.bad_steps, self.reference_db) = (None, 0, f64::MIN);
+        (self.smooth_mse, self.smooth_square, self.bad_steps, self.reference_db) = (None, 0.0, 0, f64::MIN);
         self.step += 1;
         Ok(())
     }

@@ -294,12 +294,8 @@ impl Contestant {
                 let mut config = FitConfig { seed, ..of_preset };
                 if let Some(batch) = self.adjustment.batch {
                     let share = (batch as f64 / network.partition.n_samples() as f64).min(1.0);
-                    if *preset == Preset::Paper {
-                        // Its rate stays as published, as rivals' do, and is what is searched about.
-                        config.batch = share;
-                    } else {
-                        config.set_batch(share, network);
-                    }
+                    // The published rate stays as it is, as rivals' do, and is what is searched about.
+                    config.set_batch(share, network);
                 }
                 config.rate *= self.adjustment.rate_factor;
                 let entry = fit_asmr(network, config, signal, stop, interrupt, on_progress)?;

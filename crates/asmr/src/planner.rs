@@ -329,6 +329,9 @@ const VOLUME_CHUNK: u64 = 1 << 26;
 /// Chunks of films and volumes are multiples of this along the slowest axis, so that bases divide them.
 const CHUNK_STEP: usize = 4;
 
+/// The most slices that a last chunk may have less than others, for that: one in so many of all.
+const MOST_MISSING: usize = 8;
+
 /// Slices of the slowest axis that one network of a signal holds: all of a picture, a shape or a plain array; of long
 /// recordings, films and volumes as many as suit one fit, evenly, so that the last chunk is not left with a few.
 ///
@@ -352,8 +355,10 @@ pub fn chunk_extent(info: &SignalInfo) -> usize {
         return extent;
     }
     let even = extent.div_ceil(extent.div_ceil(slices));
-    // A few more than the bound is better than a prime number of slices.
-    even.next_multiple_of(step).min(extent)
+    // So that bases divide it, where that is within the bound and the last chunk does not have a network for a few slices.
+    let whole = even.next_multiple_of(step);
+    let n_missing = whole - 1 - (extent - 1) % whole;
+    if whole <= slices && n_missing <= extent / MOST_MISSING { whole } else { even }
 }
 
 /// The default number of levels: one for the block (of [`BLOCK_BITS`], or half of a tiny signal's samples) and

@@ -1,13 +1,14 @@
 //! Partitions (digits, cells, refusals) and the planner that chooses them.
 
 use asmr::cost::Cost;
+use asmr::metadata::{Media, Video, Volume};
 use asmr::network::{MAX_WIDTH, Modulator, NetworkError};
 use asmr::partition::{MAX_LEVELS, MAX_TUPLES, MIN_LEVELS, Partition, PartitionError, PerAxis, parse_bases};
 use asmr::planner::{
-    DEFAULT_WIDTH, LARGE_SAMPLES, LARGE_WIDTH, MIN_DEFAULT_WIDTH, Plan, PlanError, PlanRequest,
+    DEFAULT_WIDTH, LARGE_SAMPLES, LARGE_WIDTH, MIN_DEFAULT_WIDTH, Plan, PlanError, PlanRequest, chunk_extent,
     default_levels, is_narrow, plan,
 };
-use asmr::signal::MAX_EXTENT;
+use asmr::signal::{MAX_EXTENT, SampleType, SignalInfo};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use std::cell::Cell;
@@ -307,6 +308,30 @@ fn defaults_follow_the_stated_rules() {
             assert!(config.n_params() > n_values || width == most);
         }
     });
+}
+
+/// Frames of 1080p, of which 8 are the most, and slices of 2048 × 2048, of which 16 are.
+#[test]
+fn chunks_are_even() {
+    let volume: Volume = serde_json::from_str(r#"{"container": "npy"}"#).unwrap();
+    let mut n_cases = 0;
+    for (slice, most, media) in [
+        ([1080, 1920], 8, Media::Video(Video { rate: [25, 1], first_frame: 0 })),
+        ([2048, 2048], 16, Media::Volume(volume)),
+    ] {
+        for extent in 1..400 {
+            let plain = SignalInfo::plain(vec![extent, slice[0], slice[1]], 1, SampleType::U8, None);
+            let chunk = chunk_extent(&SignalInfo { media: media.clone(), ..plain });
+            assert!(chunk <= most.min(extent), "{extent} in chunks of {chunk}");
+            let n_chunks = extent.div_ceil(chunk);
+            assert!(n_chunks <= extent.div_ceil(most), "{extent} in chunks of {chunk}");
+            // As many as there are chunks are missing where they are as even as can be.
+            let n_missing = n_chunks * chunk - extent;
+            assert!(n_missing <= (extent / 8).max(n_chunks - 1), "{extent} in chunks of {chunk}");
+            n_cases += 1;
+        }
+    }
+    assert_eq!(n_cases, 2 * 399);
 }
 
 #[test]
