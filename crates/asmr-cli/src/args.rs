@@ -226,8 +226,7 @@ pub(crate) struct EncodeArgs {
     #[arg(long, value_name = "DB", allow_hyphen_values = true, value_parser = psnr)]
     pub(crate) psnr: Option<f64>,
     /// The most by which a decoded value may differ from its original, in the signal's own units (a whole number for whole numbers):
-    /// what the network is off by more is corrected, in a part of the file that grows as this falls; a narrow network by default. Not
-    /// for meshes
+    /// what the network is off by more is corrected, in a part of the file that grows as this falls; a narrow network by default
     #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = max_error)]
     pub(crate) max_error: Option<f64>,
     /// Get every value back as it was (whole numbers only): --max-error 0

@@ -115,13 +115,7 @@ pub(crate) fn run(args: &DecodeArgs, common: &Common) -> Result<u8, Failure> {
         info.clone()
     };
     let decoded = if is_mesh {
-        let mut values = Vec::new();
-        let decoded = pieces::decode(&mut reader, &args.input, &wanted, |piece| {
-            if let asmr::signal::Samples::F32(piece) = piece.values {
-                values.extend(piece);
-            }
-            Ok(())
-        })?;
+        let (values, decoded) = pieces::shape_values(&mut reader, &args.input, &wanted)?;
         let mesh = surface(&info, &values, SURFACE_LEVEL)?;
         files::write_file(&output, || write_mesh(&output, &mesh))?;
         decoded

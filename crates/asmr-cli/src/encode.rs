@@ -197,7 +197,7 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
         return Ok(INTERRUPTED);
     };
     drop(reader);
-    let Job { config, visited, .. } = job;
+    let Job { config, visited, kept, .. } = job;
     let (n_visited, seconds) = visited.get();
     let fit_msamples_per_s = n_visited as f64 / seconds / 1e6;
 
@@ -240,7 +240,8 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
         } else {
             "the best network so far is".to_owned()
         };
-        say(&format!("interrupted after {} steps; {what} in {}", done.steps, output.display()));
+        let more = if kept.get() { "; --resume goes on from there" } else { "" };
+        say(&format!("interrupted after {} steps; {what} in {}{more}", done.steps, output.display()));
         return Ok(INTERRUPTED);
     }
     if interrupt::is_stopping() {

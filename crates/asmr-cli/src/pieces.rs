@@ -187,6 +187,32 @@ pub(crate) fn decode<R: Read + Seek>(
     Ok(done)
 }
 
+/// All values of a shape on the network's scale, of which its surface is made: the network's own, which are smoother than what is stored
+/// of them, unless those are corrected.
+pub(crate) fn shape_values<R: Read + Seek>(
+    reader: &mut AsmrReader<R>,
+    path: &Path,
+    wanted: &Wanted,
+) -> Result<(Vec<f32>, Decoded), Failure> {
+    let header = reader.header();
+    let info = header.signal.clone();
+    // A thumbnail is one of what the network gives.
+    let raw = header.max_error.is_none() || wanted.request.thumbnail > 1;
+    let mut values = Vec::new();
+    let decoded = decode(reader, path, &Wanted { raw, ..wanted.clone() }, |piece| {
+        match piece.values {
+            Samples::F32(own) if raw => values.extend(own),
+            stored => {
+                let start = values.len();
+                values.resize(start + stored.len(), 0.0);
+                info.scaled(&stored, 0, &mut values[start..]);
+            }
+        }
+        Ok(())
+    })?;
+    Ok((values, decoded))
+}
+
 /// The value 0 everywhere (black, silence), or the one of the range that is nearest to it.
 fn zeros(info: &SignalInfo, raw: bool) -> Samples {
     // A piece, whose values are few.

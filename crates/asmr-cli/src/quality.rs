@@ -93,13 +93,7 @@ pub(crate) fn measure<R: Read + Seek>(
     })?;
     let mut report = QualityReport::new(&comparison.finish());
     if let (Media::Shape(_), Some((mesh, limits))) = (&info.media, mesh) {
-        let mut values = Vec::new();
-        pieces::decode(reader, path, &Wanted { raw: true, ..wanted }, |piece| {
-            if let asmr::signal::Samples::F32(piece) = piece.values {
-                values.extend(piece);
-            }
-            Ok(())
-        })?;
+        let (values, _) = pieces::shape_values(reader, path, &wanted)?;
         let decoded = surface(info, &values, SURFACE_LEVEL)?;
         // Nothing decoded is no surface to compare: the IoU has said so.
         if !decoded.triangles.is_empty() {

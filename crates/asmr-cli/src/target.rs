@@ -7,7 +7,7 @@ use asmr::file::{Encoding, FileHeader};
 use asmr::network::NetworkConfig;
 use asmr::planner::LARGE_WIDTH;
 use asmr::residual::MaxError;
-use asmr::signal::{Media, SignalInfo};
+use asmr::signal::SignalInfo;
 use asmr_train::config::MEDIUM_SAMPLES;
 
 use crate::args::EncodeArgs;
@@ -54,12 +54,6 @@ pub(crate) fn max_params(size: u64, n_chunks: u32) -> u64 {
 pub(crate) fn max_error(args: &EncodeArgs, info: &SignalInfo) -> Result<Option<MaxError>, Failure> {
     let Some(bound) = args.max_error.or(args.lossless.then_some(0.0)) else { return Ok(None) };
     let what = || format!("{} ({})", args.input.display(), describe(info));
-    if matches!(info.media, Media::Shape(_)) {
-        return Err(Failure::usage(format!(
-            "--lossless and --max-error correct values, and the mesh that {} is decoded to is made of the network's own; leave them out, and for a better surface give more --width or --steps",
-            what()
-        )));
-    }
     if info.sample_type.is_float() {
         if args.lossless {
             return Err(Failure::usage(format!(

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use asmr::metadata::{Audio, AudioContainer, Media, Video, Volume, VolumeContainer};
 use asmr::signal::{ColorType, SampleType, Samples, SignalInfo, ValueRange};
-use asmr_media::{ReadOptions, create_signal, open_signal};
+use asmr_media::{ReadOptions, compare_meshes, create_signal, open_signal, read_mesh, surface, write_mesh};
 use common::{Folder, QUICK};
 
 /// A wave with some detail, 0 to 1.
@@ -284,21 +284,34 @@ fn scales_of_nifti_are_told() {
     assert_eq!(n_cases, 5);
 }
 
-/// A mesh is made of the network's own values: no correction of stored ones reaches it.
+/// Where values are corrected, the mesh is that of the corrected ones, and quality is told of that.
 #[test]
-fn meshes_are_not_corrected() {
+fn corrected_shapes_are_meshes_of_what_is_corrected() {
     let folder = Folder::new();
     folder.write("m.obj", MESH.as_bytes());
-    for bound in ["--lossless", "--max-error 1", "--field distance --max-error 0.01"] {
-        folder
-            .asmr(&format!("encode m.obj --resolution 16 --steps 2 --quiet {bound}"))
-            .refuses(2, &["m.obj", "--max-error", "--width"]);
-    }
-    encode(&folder, "m.obj", &["--resolution", "16"]);
+    let options = ReadOptions { resolution: Some(16), ..ReadOptions::default() };
+    let mut original = open_signal(&folder.path("m.obj"), &options).unwrap().reader;
+    let info = original.info().clone();
+    let Samples::U8(inside) = original.read(16).unwrap() else { panic!("occupancy is a byte") };
+    let values: Vec<f32> = inside.iter().map(|&value| f32::from(value)).collect();
+    let expected = surface(&info, &values, 0.5).unwrap();
+    write_mesh(&folder.path("expected.ply"), &expected).unwrap();
+    let whole = read_mesh(&folder.path("m.obj"), &options.limits).unwrap();
+    let scores = compare_meshes(&whole, &expected, 100_000, 0).unwrap();
+
+    let line = "m.obj -o n.asmr --resolution 16 --width 8 --steps 2 --quiet --json --lossless";
+    let told = folder.asmr(&format!("encode {line}")).expect(0).json();
+    assert_eq!(told["max_abs_error"], 0.0, "{told:#}");
+    common::assert_close(&told["chamfer"], Some(scores.chamfer));
+    folder.asmr("decode n.asmr -o out.ply").expect(0);
+    assert_eq!(folder.read("out.ply"), folder.read("expected.ply"));
+    folder.asmr("decode n.asmr -o out.obj --precision int16").refuses(2, &["n.asmr", "--precision"]);
+
+    let before = folder.names();
     for output in ["b.nii", "b.png", "b"] {
         folder.run(["decode", "n.asmr", "-o", output]).refuses(2, &[output, ".ply, .obj and .stl", ".npy"]);
     }
-    assert_eq!(folder.names(), ["m.obj", "n.asmr"]);
+    assert_eq!(folder.names(), before);
 }
 
 #[test]
