@@ -148,3 +148,64 @@ pub(crate) fn write(
 pub(crate) fn remove(output: &Path) {
     let _ = fs::remove_file(resume_path(output));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use asmr::file::{Encoding, FileHeader};
+    use asmr::network::{Modulator, Network, NetworkConfig};
+    use asmr::partition::Partition;
+    use asmr::signal::{SampleType, SignalInfo};
+
+    fn header() -> FileHeader {
+        let partition = Partition::new(&[4], &[vec![2, 2]]).unwrap();
+        let network =
+            NetworkConfig { partition, channels: 1, width: 3, omega_0: 30.0, modulator: Modulator::Linear };
+        FileHeader {
+            signal: SignalInfo::plain(vec![12], 1, SampleType::U8, None),
+            chunk_extent: 4,
+            network,
+            encoding: Encoding::F32,
+            max_error: None,
+            refinements: Vec::new(),
+            fit: None,
+        }
+    }
+
+    /// Chunks go with an error before they are told of, and stay from then on, whatever comes.
+    #[test]
+    fn chunks_that_a_state_tells_of_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().join("n.asmr");
+        let (header, part_path) = (header(), folder.path().join("n.asmr.part"));
+        let mut n_cases = 0;
+        for n_chunks in 0..3 {
+            for is_told in [false, true] {
+                let mut part = PartFile::create(&output, &header).unwrap();
+                for chunk in 0..n_chunks {
+                    let network = Network::init(header.chunk_config(chunk), chunk as u64, 1.0).unwrap();
+                    part.push(&network, None, None, 70 + chunk as u32).unwrap();
+                }
+                if is_told {
+                    write(&output, 3, Some(&mut part), None).unwrap();
+                }
+                drop(part);
+                assert_eq!(part_path.exists(), is_told, "{n_chunks} chunks");
+                n_cases += 1;
+            }
+            let kept = read(&output).unwrap().unwrap();
+            let signals: Vec<u32> = kept.chunks.iter().map(|chunk| chunk.signal).collect();
+            assert_eq!(signals, (0..n_chunks as u32).map(|chunk| 70 + chunk).collect::<Vec<_>>());
+            assert_eq!((width(&output), kept.checkpoint.is_none()), (Some(3), true));
+            assert!(check_none(&output).is_err());
+            let resumed = PartFile::resume(&output, &header, &kept.chunks).unwrap();
+            assert_eq!(resumed.done().len(), n_chunks);
+            drop(resumed);
+            assert!(part_path.exists(), "an earlier run's stays");
+            remove(&output);
+            fs::remove_file(&part_path).unwrap();
+            assert!(check_none(&output).is_ok());
+        }
+        assert_eq!(n_cases, 6);
+    }
+}
