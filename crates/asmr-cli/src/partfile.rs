@@ -1,7 +1,7 @@
 //! The file of a sequence while it grows: `OUTPUT.part` beside the output, renamed to it when it is whole.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Cursor, Read, Seek};
+use std::io::{Cursor, ErrorKind, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use asmr::coding::{QuantisedWeights, TensorSteps};
@@ -48,7 +48,7 @@ pub(crate) fn check_neighbours(output: &Path) -> Result<(), Failure> {
             match File::open(&path).and_then(|file| file.take(magic.len() as u64).read_to_end(&mut start)) {
                 // A run that was killed early left less.
                 Ok(_) => magic.starts_with(&start),
-                Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+                Err(error) => error.kind() == ErrorKind::NotFound,
             };
         if !is_ours {
             return Err(Failure::usage(format!(
@@ -89,7 +89,12 @@ impl PartFile {
             ))
         };
         let file = OpenOptions::new().read(true).write(true).open(&path);
-        let file = file.map_err(|error| refuse(&format!("{error}; mend that")))?;
+        let file = file.map_err(|error| match error.kind() {
+            ErrorKind::NotFound if chunks.is_empty() => {
+                refuse("it is not there, so the fit was one of all in one network; leave --chunk out")
+            }
+            _ => refuse(&format!("{error}; mend that")),
+        })?;
         let written: Vec<_> = chunks.iter().map(|chunk| chunk.written).collect();
         let resumed = AsmrWriter::resume(file, header.clone(), &written).and_then(|mut writer| {
             // What an interrupted run wrote behind the last whole chunk goes.

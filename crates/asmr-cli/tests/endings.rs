@@ -181,6 +181,9 @@ fn a_fit_with_a_time_goes_on_at_its_width() {
     signal("-INT", &child);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(folder.names(), ["n.asmr", "n.asmr.resume", "p.png"]);
+    folder
+        .asmr("encode p.png -o n.asmr --chunk 64 --resume --quiet")
+        .refuses(2, &["n.asmr.part", "leave --chunk out", "remove n.asmr.resume"]);
     let told = folder.asmr(&format!("{line} 1ms --resume --json")).expect(0).json();
     assert!(told["width"].as_u64().unwrap() > 100 && told["steps"].as_u64().unwrap() > 0, "{told:#}");
     let anew = folder.asmr(&format!("{line} 1ms --json")).expect(0).json();
