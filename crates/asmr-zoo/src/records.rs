@@ -99,8 +99,7 @@ impl Record {
     /// For a name that is none of [`COLUMNS`].
     #[must_use]
     pub fn text(&self, column: &str) -> &str {
-        let i = COLUMNS.iter().position(|known| *known == column).expect("a known column");
-        &self.0[i]
+        &self.0[place(column)]
     }
 
     /// A column's number, where it has one.
@@ -140,6 +139,11 @@ fn figures(row: &Row) -> [String; N_FIGURES] {
         row.batch.to_string(),
         settings(row),
     ]
+}
+
+/// Where a column is.
+fn place(column: &str) -> usize {
+    COLUMNS.iter().position(|known| *known == column).expect("a known column")
 }
 
 /// Million samples a second.
@@ -218,8 +222,7 @@ impl Records {
         {
             for (column, value) in ["decode_msamples_s_1", "decode_msamples_s_2"].into_iter().zip(msamples_s)
             {
-                let i = COLUMNS.iter().position(|known| *known == column).expect("a known column");
-                row.0[i] = speed(value);
+                row.0[place(column)] = speed(value);
             }
         }
     }
