@@ -100,7 +100,7 @@ pub struct Experiment {
     #[serde(default = "usual_rate")]
     pub rate_factors: Vec<f64>,
     /// Whether decodes are timed once more when all fits of a signal are done, in turns, as figures that are held beside each other
-    /// are to be ([`crate::compare::speeds_in_turns`]).
+    /// are to be.
     #[serde(default)]
     pub decodes_in_turns: bool,
     /// What is compared.
