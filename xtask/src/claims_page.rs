@@ -32,7 +32,7 @@ const SECTIONS: &[Section] = &[
         file: "experiments/claims",
         title: "Claims, by the full protocols",
         about: "The same by what was run of the full protocols, each by its command; the others are *not measured*, and what there is of one\n\
-                that was begun is kept.",
+                that was begun is kept in the same folder.",
         rows: Selection::All,
         columns: &[
             text("claim", "claim"),
