@@ -1,6 +1,6 @@
 //! docs/CLAIMS.md: what the method is known by, run again, from files of results/.
 
-use crate::pages::{Page, Section, Selection, figure, text};
+use crate::pages::{Column, Page, Section, Selection, figure, text};
 
 pub(crate) const PAGE: Page = Page { path: "docs/CLAIMS.md", head: HEAD, sections: SECTIONS, further: None };
 
@@ -14,6 +14,13 @@ fresh clone, and go on where one was stopped (but for meta-learning, which begin
 Where nothing else is said, figures are of `--quick`: fewer signals, steps and seconds than the full protocols, and one seed.
 ";
 
+const CLAIMS: &[Column] = &[
+    text("claim", "claim"),
+    text("verdict", "verdict"),
+    text("figure", "figure"),
+    text("command", "command"),
+];
+
 const SECTIONS: &[Section] = &[
     Section {
         file: "experiments/quick/claims",
@@ -21,12 +28,7 @@ const SECTIONS: &[Section] = &[
         about: "Sentences of the ASMR paper's abstract, which counts multiply-adds and not time, and what is marked otherwise. *Holds on 3 of 13*: on\n\
                 those of the full protocol's signals that were run.",
         rows: Selection::All,
-        columns: &[
-            text("claim", "claim"),
-            text("verdict", "verdict"),
-            text("figure", "figure"),
-            text("command", "command"),
-        ],
+        columns: CLAIMS,
     },
     Section {
         file: "experiments/claims",
@@ -34,12 +36,7 @@ const SECTIONS: &[Section] = &[
         about: "The same by what was run of the full protocols, each by its command; the others are *not measured*, and what there is of one\n\
                 that was begun is kept in the same folder.",
         rows: Selection::All,
-        columns: &[
-            text("claim", "claim"),
-            text("verdict", "verdict"),
-            text("figure", "figure"),
-            text("command", "command"),
-        ],
+        columns: CLAIMS,
     },
     Section {
         file: "experiments/against-siren",
