@@ -224,24 +224,42 @@ fn begun(
     (child, stderr)
 }
 
-/// What is left of a fit that a signal comes behind: here nearly all of the work is.
+/// What is left of a fit that a signal comes behind: here nearly all of the work is. When that is depends on the
+/// machine and on what else it does, so that signals come earlier and earlier until one comes in time.
 #[cfg(unix)]
 #[test]
 fn an_interrupt_behind_the_fit_loses_nothing() {
     let folder = Folder::new();
     folder.picture("p.png", 512, 512, RGB);
     let line = "encode p.png -o n.asmr --width 8 --steps 1 --lossless --progressive";
-    let (child, mut stderr) = begun(&folder, line, "fitting p.png");
-    std::thread::sleep(Duration::from_millis(400));
-    signal("-INT", &child);
-    let output = child.wait_with_output().unwrap();
-    let mut text = String::new();
-    stderr.read_to_string(&mut text).unwrap();
-    assert_eq!(output.status.code(), Some(130), "{text}");
-    assert!(text.contains("is in n.asmr"), "{text}");
-    folder.asmr("decode n.asmr -o out.png").expect(0);
-    assert_eq!(read(&folder.path("p.png")), read(&folder.path("out.png")));
-    assert_eq!(folder.names(), ["n.asmr", "out.png", "p.png"]);
+    let mut n_in_time = 0;
+    for delay_ms in [400, 300, 200, 150, 100, 70, 50] {
+        let (child, mut stderr) = begun(&folder, line, "fitting p.png");
+        std::thread::sleep(Duration::from_millis(delay_ms));
+        signal("-INT", &child);
+        let code = child.wait_with_output().unwrap().status.code();
+        let mut text = String::new();
+        stderr.read_to_string(&mut text).unwrap();
+        match code {
+            Some(130) if text.contains("is in n.asmr") => n_in_time += 1,
+            Some(130) if text.contains("nothing was written") => {
+                assert_eq!(folder.names(), ["p.png"]);
+                continue;
+            }
+            // The file was there before; at most its quality was still to be told.
+            Some(0 | 130) => {}
+            other => panic!("{other:?}: {text}"),
+        }
+        folder.asmr("decode n.asmr -o out.png").expect(0);
+        assert_eq!(read(&folder.path("p.png")), read(&folder.path("out.png")));
+        assert_eq!(folder.names(), ["n.asmr", "out.png", "p.png"]);
+        std::fs::remove_file(folder.path("n.asmr")).unwrap();
+        std::fs::remove_file(folder.path("out.png")).unwrap();
+        if n_in_time == 1 {
+            break;
+        }
+    }
+    assert_eq!(n_in_time, 1);
 }
 
 /// The best network of a search is kept whenever a signal comes, in a fit or between two.
@@ -271,7 +289,7 @@ fn an_interrupted_search_keeps_its_best() {
 
 /// Networks of a row each, whose fits are short.
 #[cfg(unix)]
-const SHORT: &str = "--chunk 1 --width 8 --steps 2 --quiet";
+const SHORT: &str = "--chunk 1 --width 8 --steps 6 --quiet";
 
 /// A fit of `p.png` in chunks, ended by a signal when a third of the bytes of `expected.asmr` are in the file that grows.
 #[cfg(unix)]
@@ -320,7 +338,7 @@ fn short_chunks_stay_when_they_are_stopped() {
 #[test]
 fn short_chunks_survive_a_kill() {
     let folder = rows();
-    let code = ended_early(&folder, "-KILL", &format!("{SHORT} --checkpoint 100ms"));
+    let code = ended_early(&folder, "-KILL", &format!("{SHORT} --checkpoint 20ms"));
     assert_eq!(code, None);
     assert_eq!(folder.names(), ["expected.asmr", "n.asmr.part", "n.asmr.resume", "p.png"]);
     // Without --resume they would be lost.
@@ -356,11 +374,11 @@ fn other_fits_do_not_go_on_between_chunks() {
     let before = folder.names();
     let (part, state) = (folder.read("n.asmr.part"), folder.read("n.asmr.resume"));
     let cases: [(&str, &[&str]); 5] = [
-        ("other.png --chunk 1 --width 8 --steps 2", &["n.asmr.resume", "another signal than other.png"]),
-        ("p.png --chunk 1 --width 9 --steps 2", &["n.asmr.part", "other settings"]),
+        ("other.png --chunk 1 --width 8 --steps 6", &["n.asmr.resume", "another signal than other.png"]),
+        ("p.png --chunk 1 --width 9 --steps 6", &["n.asmr.part", "other settings"]),
         ("p.png --chunk 1 --width 8 --steps 3", &["n.asmr.part", "other settings"]),
-        ("p.png --chunk 2 --width 8 --steps 2", &["n.asmr.part", "other settings"]),
-        ("p.png --width 8 --steps 2", &["n.asmr.resume", "in chunks", "--chunk"]),
+        ("p.png --chunk 2 --width 8 --steps 6", &["n.asmr.part", "other settings"]),
+        ("p.png --width 8 --steps 6", &["n.asmr.resume", "in chunks", "--chunk"]),
     ];
     let mut n_cases = 0;
     for (options, words) in cases {
