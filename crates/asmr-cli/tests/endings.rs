@@ -340,7 +340,10 @@ fn short_chunks_survive_a_kill() {
     let folder = rows();
     let code = ended_early(&folder, "-KILL", &format!("{SHORT} --checkpoint 20ms"));
     assert_eq!(code, None);
-    assert_eq!(folder.names(), ["expected.asmr", "n.asmr.part", "n.asmr.resume", "p.png"]);
+    // A kill in the middle of a write leaves its temporary file.
+    let mut names = folder.names();
+    names.retain(|name| !(name.starts_with(".asmr-") && name.ends_with(".tmp")));
+    assert_eq!(names, ["expected.asmr", "n.asmr.part", "n.asmr.resume", "p.png"]);
     // Without --resume they would be lost.
     folder
         .asmr(&format!("encode p.png -o n.asmr {SHORT}"))
