@@ -255,9 +255,14 @@ pub fn plan(request: &PlanRequest) -> Result<Plan, PlanError> {
         let (smallest, width) = if let Some(width) = request.width {
             (width, fits(width).then_some(width))
         } else {
-            let free = widest(WIDTH_STEP, WIDTH_STEP, MIN_DEFAULT_WIDTH, fits);
             let bound = |w| fits(w) && within_values(request, &partition, w);
-            (WIDTH_STEP, widest(WIDTH_STEP, MIN_DEFAULT_WIDTH, MAX_BUDGET_WIDTH, bound).or(free))
+            if request.max_params.is_some() {
+                // As without a budget: none of the weights is left over for the sake of a round number.
+                (1, widest(1, 1, MAX_BUDGET_WIDTH, bound).or(fits(1).then_some(1)))
+            } else {
+                let free = widest(WIDTH_STEP, WIDTH_STEP, MIN_DEFAULT_WIDTH, fits);
+                (WIDTH_STEP, widest(WIDTH_STEP, MIN_DEFAULT_WIDTH, MAX_BUDGET_WIDTH, bound).or(free))
+            }
         };
         if let Some(width) = width {
             let config = request.config(partition, width);

@@ -2,7 +2,7 @@
 
 use asmr::cost::Cost;
 use asmr::metadata::{Media, Video, Volume};
-use asmr::network::{MAX_WIDTH, Modulator, NetworkError};
+use asmr::network::{MAX_WIDTH, Modulator, NetworkConfig, NetworkError};
 use asmr::partition::{MAX_LEVELS, MAX_TUPLES, MIN_LEVELS, Partition, PartitionError, PerAxis, parse_bases};
 use asmr::planner::{
     DEFAULT_WIDTH, LARGE_SAMPLES, LARGE_WIDTH, MIN_DEFAULT_WIDTH, Plan, PlanError, PlanRequest, chunk_extent,
@@ -153,6 +153,30 @@ fn other_bases_are_not_smooth() {
         }
     }
     assert_eq!(cases.len(), 9);
+}
+
+/// With a budget of both, the network is as wide as the scarcer one allows.
+#[test]
+fn multiply_adds_and_weights_are_both_bounded() {
+    let mut bound_by = [0, 0];
+    for max_params in [700, 2000, 20_000, 200_000] {
+        for budget in [40.0, 300.0, 3000.0] {
+            let request = PlanRequest {
+                max_params: Some(max_params),
+                mac_budget: Some(budget),
+                ..PlanRequest::new(&[512, 768], 3)
+            };
+            let network = plan(&request).unwrap().into_config(&request);
+            let cost = Cost::of(&network);
+            assert!(cost.mac_exec <= budget && cost.n_params <= u128::from(max_params), "{request:?}");
+            let wider = Cost::of(&NetworkConfig { width: network.width + 1, ..network });
+            let over = [wider.mac_exec > budget, wider.n_params > u128::from(max_params)];
+            assert_ne!(over, [false; 2], "{request:?}");
+            bound_by[0] += usize::from(over[0]);
+            bound_by[1] += usize::from(over[1]);
+        }
+    }
+    assert!(bound_by[0] >= 3 && bound_by[1] >= 3, "{bound_by:?}");
 }
 
 #[test]
