@@ -1,26 +1,18 @@
 //! `asmr encode`: a signal in, a network (or one for each chunk of it) out.
 
-use std::cell::Cell;
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{BufReader, Cursor};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use asmr::coding::{QuantisedWeights, TensorSteps};
 use asmr::cost::Cost;
-use asmr::file::{AsmrFile, AsmrReader, AsmrWriter, Encoding, FileHeader, FitRecord, write_progressive};
+use asmr::file::{AsmrFile, FileHeader};
 use asmr::inference::Precision;
-use asmr::network::{Network, NetworkConfig};
+use asmr::network::Network;
 use asmr::planner::{DEFAULT_WIDTH, chunk_extent};
-use asmr::signal::{Samples, Signal, Source};
-use asmr_media::{FrameRange, Opened, ReadOptions, SliceReader, hold, open_signal, reopen_signal};
+use asmr_media::{FrameRange, Opened, ReadOptions, open_signal, reopen_signal};
 use asmr_train::budget::width_for_time;
-use asmr_train::checkpoint::Fingerprint;
 use asmr_train::config::{FitConfig, Preset};
-use asmr_train::fit::{Control, Ending, Fit, FitError, Fitted};
-use asmr_train::measure::decoded_psnr_db;
-use asmr_train::quantise::{self, Quantised, quantise, quantise_to_size};
+use asmr_train::fit::Ending;
 use serde::Serialize;
 
 use crate::args::{Common, EncodeArgs, PartArgs};
@@ -28,37 +20,20 @@ use crate::choices::{
     Room, check_options, choose_network, encoding, fit_config, is_width_open, leaves_width_open,
     note_padding, refinements,
 };
-use crate::corrections;
 use crate::error::{FAILED, Failure, INTERRUPTED, OK, say};
 use crate::files;
 use crate::interrupt;
+use crate::job::{Job, record};
 use crate::meta;
-use crate::partfile::{self, Order, PartFile};
-use crate::progress::{Progress, showing};
+use crate::partfile::{self};
 use crate::quality::{self, QualityReport, quality_lines};
 use crate::report::{
     ChunkReport, CostReport, NetworkReport, SignalReport, chunk_line, describe, duration, network_lines,
     print, print_json, quote, rate_bpp, thousands,
 };
-use crate::resume::{self, Kept};
-use crate::target::{self, Search};
-use crate::values::{Distances, Extents, FrameBounds, MAX_TIME};
-
-/// Factors on the steps of a fit where no width has the wanted quality.
-const MORE_STEPS: [u32; 3] = [2, 4, 8];
-
-/// What rounding the weights costs unless something else is asked for, in dB.
-const DEFAULT_LOSS_DB: f64 = 0.1;
-
-/// What is shown while weights are rounded ...
-const ROUNDING: &str = "rounding the weights";
-/// ... while corrections are made ...
-const CORRECTING: &str = "coding the corrections";
-/// ... and while chunks are put into progressive order.
-const ORDERING: &str = "making the passes";
-
-/// Stored values of a signal that a fit holds in memory; a larger one is read from a temporary file.
-const HELD_BYTES: u64 = 256 << 20;
+use crate::resume::{self};
+use crate::target::{self};
+use crate::values::{Distances, Extents, FrameBounds};
 
 /// What is told about an encode.
 #[derive(Debug, Serialize)]
@@ -168,28 +143,9 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
     if let Some(size) = size {
         target::check_room(&header, size, &output)?;
     }
-    let is_searched = target::searches_width(args, &header);
-    if is_searched && args.resume {
-        return Err(Failure::usage(
-            "--resume goes on with one fit, and --psnr alone makes several, of networks of different widths; give the --width that is to be gone on with, or leave --resume out",
-        ));
-    }
-
     let time = chunk_time.map(|time| time.saturating_sub(trial_time).max(time / 2));
-    let mut job = Job {
-        args,
-        common,
-        config,
-        header,
-        time,
-        size,
-        is_searched,
-        output: &output,
-        kept: Cell::new(false),
-        kept_at: Cell::new(Instant::now()),
-        unkept: Cell::new(false),
-        visited: Cell::new((0, 0.0)),
-    };
+    let mut job = Job::new(args, common, config, header, time, size, &output)?;
+
     let done = job.run(reader.as_mut());
     interrupt::end_fitting();
     let Some(done) = done? else {
@@ -197,9 +153,6 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
         return Ok(INTERRUPTED);
     };
     drop(reader);
-    let Job { config, visited, kept, .. } = job;
-    let (n_visited, seconds) = visited.get();
-    let fit_msamples_per_s = n_visited as f64 / seconds / 1e6;
 
     // From here on: what a reader of that file gets.
     let (quality, back, n_bytes) = measure(args, &output, common)?;
@@ -216,18 +169,18 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
         network: NetworkReport::new(&back.network),
         chunks: ChunkReport::new(&back),
         cost: CostReport::new(&cost),
-        preset: config.preset,
-        seed: config.seed,
+        preset: job.config.preset,
+        seed: job.config.seed,
         steps: done.steps,
         step_ms: done.step_ms,
         elapsed_s: done.elapsed_s,
-        fit_msamples_per_s,
+        fit_msamples_per_s: job.msamples_per_s(),
         ending: ending_name(done.ending),
         recoveries: done.recoveries,
         target_bytes: size,
         target_psnr_db: args.psnr,
         missed_db,
-        fit: &config,
+        fit: &job.config,
     };
     if common.json {
         print_json(&report)?;
@@ -240,13 +193,20 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
         } else {
             "the best network so far is".to_owned()
         };
-        let more = if kept.get() { "; --resume goes on from there" } else { "" };
+        let more = if job.kept.get() { "; --resume goes on from there" } else { "" };
         say(&format!("interrupted after {} steps; {what} in {}{more}", done.steps, output.display()));
         return Ok(INTERRUPTED);
     }
     if interrupt::is_stopping() {
         say(&format!("interrupted when the fit was done; all of it is in {}", output.display()));
         return Ok(INTERRUPTED);
+    }
+    if done.ending == Ending::Diverged && (args.psnr.is_none() || missed_db.is_some()) {
+        say(&format!(
+            "the fit diverged again and again, at lower and lower rates; what was best before that is in {}; for more, try a lower --lr or more --width",
+            output.display()
+        ));
+        return Ok(FAILED);
     }
     if let (Some(missed), Some(target), Some(psnr_db)) = (missed_db, args.psnr, psnr_db) {
         say(&format!(
@@ -276,463 +236,6 @@ fn read_options(part: &PartArgs, common: &Common) -> ReadOptions {
     }
 }
 
-/// All fits of a file.
-struct Job<'a> {
-    args: &'a EncodeArgs,
-    common: &'a Common,
-    config: FitConfig,
-    header: FileHeader,
-    /// For each chunk.
-    time: Option<Duration>,
-    /// The most bytes of the file.
-    size: Option<u64>,
-    /// Whether the width is searched that reaches the PSNR.
-    is_searched: bool,
-    output: &'a Path,
-    /// Whether the state was kept on the disk, by this run or by the one that it goes on from.
-    kept: Cell<bool>,
-    /// When it was, or was tried to be, or this run began.
-    kept_at: Cell<Instant>,
-    /// Whether it was said that it could not be.
-    unkept: Cell<bool>,
-    /// Samples that this run's fits visited, and the seconds they took.
-    visited: Cell<(u64, f64)>,
-}
-
-/// How the fits went, all chunks together.
-struct Done {
-    steps: u32,
-    /// Median of the chunks' medians.
-    step_ms: f64,
-    elapsed_s: f64,
-    ending: Ending,
-    recoveries: u32,
-}
-
-impl Job<'_> {
-    /// Fits and writes the file; nothing if it was interrupted before there was something to write.
-    fn run(&mut self, reader: &mut dyn SliceReader) -> Result<Option<Done>, Failure> {
-        let kept = if self.args.resume { resume::read(self.output)? } else { None };
-        if self.args.resume && kept.is_none() {
-            say(&format!(
-                "note: there is nothing to go on from ({} does not exist): the fit begins at its beginning",
-                resume::resume_path(self.output).display()
-            ));
-        }
-        let done = if self.header.n_chunks() == 1 {
-            self.single(reader, kept)?
-        } else {
-            self.sequence(reader, kept)?
-        };
-        // Stopped by hand, it may be gone on with.
-        if done.as_ref().is_some_and(|done| done.ending != Ending::Stopped) {
-            resume::remove(self.output);
-        }
-        Ok(done)
-    }
-
-    /// One network for everything.
-    fn single(&mut self, reader: &mut dyn SliceReader, kept: Option<Kept>) -> Result<Option<Done>, Failure> {
-        if let Some(n_done) = kept.as_ref().map(|kept| kept.chunks.len()).filter(|&n_done| n_done > 0) {
-            return Err(Failure::usage(format!(
-                "{} is the state of a fit in chunks, of which {n_done} are done; give the --chunk that it began with, or remove the file to begin again",
-                resume::resume_path(self.output).display()
-            )));
-        }
-        // Beside the output there is room for it, or none for the output either.
-        let source = hold(reader, HELD_BYTES, None)?;
-        let checkpoint = kept.and_then(|kept| kept.checkpoint);
-        let (mut fitted, psnr_db) = if self.is_searched {
-            self.search(&source)?
-        } else {
-            (self.fit(&source, &self.header.chunk_config(0), "", checkpoint, None)?, None)
-        };
-        if fitted.ending == Ending::Stopped && fitted.steps == 0 {
-            return Ok(None);
-        }
-        if self.args.time.is_some() && self.args.steps.is_none() {
-            // The record tells what to ask for to get such a network again; a time would not.
-            self.config.steps = fitted.steps.max(1);
-            self.header.fit = record(&self.config, self.size, self.output, true)?;
-        }
-        // What is above the target may be lost by rounding.
-        let spare = psnr_db.zip(self.args.psnr).map(|(psnr_db, target)| psnr_db - target);
-        let room = self.room(0, 0)?;
-        let spare = spare.filter(|&db| db > 0.0);
-        let quiet = self.common.quiet;
-        let steps = showing(ROUNDING, quiet, || self.quantise(&mut fitted, &source, spare, room))?;
-        let done = Done::of(std::slice::from_ref(&fitted));
-        if self.header.max_error.is_some() || self.args.progressive {
-            let mut corrections = None;
-            if self.header.max_error.is_some() {
-                let (input, signal) = (&self.args.input, &self.header.signal);
-                let mut original = reopen_signal(input, signal, &files::media_limits(self.common))?;
-                corrections = showing(CORRECTING, quiet, || {
-                    self.corrections(0, &fitted.network, |n_slices| Ok(original.reader.read(n_slices)?))
-                })?;
-            }
-            let bytes = self.bytes(&fitted.network, steps.as_deref(), corrections.as_deref())?;
-            files::write_bytes(self.output, &bytes)?;
-            return Ok(Some(done));
-        }
-        let file = AsmrFile {
-            signal: self.header.signal.clone(),
-            network: fitted.network,
-            steps,
-            fit: self.header.fit.clone(),
-        };
-        let (bytes, _) = files::checked_bytes(&file, self.output, self.common)?;
-        files::write_bytes(self.output, &bytes)?;
-        Ok(Some(done))
-    }
-
-    /// A network for each chunk.
-    fn sequence(
-        &mut self,
-        reader: &mut dyn SliceReader,
-        kept: Option<Kept>,
-    ) -> Result<Option<Done>, Failure> {
-        let n_chunks = self.header.n_chunks();
-        let (mut part, mut checkpoint) = match kept {
-            Some(Kept { chunks, checkpoint, .. }) => {
-                (PartFile::resume(self.output, &self.unordered(), &chunks)?, checkpoint)
-            }
-            None => (PartFile::create(self.output, &self.unordered())?, None),
-        };
-        let before = part.done();
-        let mut all: Vec<Fitted> = Vec::new();
-        for chunk in 0..n_chunks {
-            let range = self.header.chunk_range(chunk);
-            let samples = reader.read((range.end - range.start) as usize)?;
-            let signal = Signal::new(self.header.chunk_signal(chunk), samples)
-                .map_err(|error| Failure::usage(format!("{}: {error}", self.args.input.display())))?;
-            let print = Fingerprint::of(&signal).values;
-            if let Some(done) = before.get(chunk) {
-                if done.signal != print {
-                    return Err(Failure::usage(format!(
-                        "{} is the state of a fit of another signal than {}; give the one that it began with, or remove the file to begin again",
-                        resume::resume_path(self.output).display(),
-                        self.args.input.display()
-                    )));
-                }
-                self.kept.set(true);
-                continue;
-            }
-            let network = self.header.chunk_config(chunk);
-            let label = format!("chunk {} of {n_chunks}: ", chunk + 1);
-            let used = part.done().iter().map(|chunk| chunk.written.n_bytes).sum();
-            let mut fitted = self.fit(&signal, &network, &label, checkpoint.take(), Some(&mut part))?;
-            let stopped = fitted.ending == Ending::Stopped;
-            if !(stopped && fitted.steps == 0) {
-                let (quiet, room) = (self.common.quiet, self.room(chunk, used)?);
-                let steps = showing(ROUNDING, quiet, || self.quantise(&mut fitted, &signal, None, room))?;
-                let (samples, slice) = (signal.samples(), signal.info().slice_values());
-                let mut at = 0;
-                let corrections = showing(CORRECTING, quiet, || {
-                    self.corrections(chunk, &fitted.network, |n_slices| {
-                        let start = at;
-                        at += n_slices * slice;
-                        Ok(samples.slice(start..at))
-                    })
-                })?;
-                part.push(&fitted.network, steps.as_deref(), corrections.as_deref(), print)?;
-                all.push(fitted);
-            }
-            // Chunks may be short, and many.
-            if !stopped && self.until_kept().is_zero() {
-                self.keep(Some(&mut part), None);
-            }
-            if stopped {
-                let n_done = part.done().len();
-                if n_done == 0 {
-                    return Ok(None);
-                }
-                let covered = self.header.chunk_range(n_done - 1).end as usize;
-                self.header.signal.extents[0] = covered;
-                self.ordered(|order| part.finish_early(covered, order))?;
-                return Ok(Some(Done { ending: Ending::Stopped, ..Done::of(&all) }));
-            }
-        }
-        self.ordered(|order| part.finish(order))?;
-        Ok(Some(Done::of(&all)))
-    }
-
-    /// Finishes a file that was written chunk by chunk, in progressive order if it is to be.
-    fn ordered(&self, finish: impl FnOnce(Option<Order<'_>>) -> Result<(), Failure>) -> Result<(), Failure> {
-        if !self.args.progressive {
-            return finish(None);
-        }
-        let (refinements, limits) = (&self.header.refinements, files::limits(self.common));
-        let mut passes = self.passes();
-        showing(ORDERING, self.common.quiet, || {
-            finish(Some(Order { refinements, passes: &mut passes, limits }))
-        })
-    }
-
-    /// What makes the passes of a chunk's weights.
-    fn passes(&self) -> impl FnMut(&Network, &QuantisedWeights) -> Option<Vec<QuantisedWeights>> {
-        let Self { config: FitConfig { batch, seed, .. }, header, .. } = self;
-        move |network, weights| {
-            let info = header.signal.slices(network.config().partition.extents()[0]);
-            quantise::passes(network, weights, &info, &header.refinements, *batch, *seed)
-        }
-    }
-
-    /// The corrections of a chunk, if errors are bounded.
-    fn corrections(
-        &self,
-        chunk: usize,
-        network: &Network,
-        original: impl FnMut(usize) -> Result<Samples, Failure>,
-    ) -> Result<Option<Vec<Vec<u8>>>, Failure> {
-        let Some(max_error) = self.header.max_error else { return Ok(None) };
-        corrections::make(network, &self.header.chunk_signal(chunk), max_error, original).map(Some)
-    }
-
-    /// What is written chunk by chunk: progressive order is made of it at the end.
-    fn unordered(&self) -> FileHeader {
-        FileHeader { refinements: Vec::new(), ..self.header.clone() }
-    }
-
-    /// A file with one network and corrections, or in progressive order.
-    fn bytes(
-        &self,
-        network: &Network,
-        steps: Option<&[TensorSteps]>,
-        corrections: Option<&[Vec<u8>]>,
-    ) -> Result<Vec<u8>, Failure> {
-        let write = || {
-            let mut writer = AsmrWriter::new(Cursor::new(Vec::new()), self.unordered())?;
-            writer.push_corrected(network, steps, corrections)?;
-            let file = writer.finish()?.0;
-            if !self.args.progressive {
-                return Ok(file.into_inner());
-            }
-            let mut reader = AsmrReader::open(file, &files::limits(self.common))?;
-            let passes = &mut self.passes();
-            let into = Cursor::new(Vec::new());
-            let ordered = write_progressive(&mut reader, &self.header.refinements, passes, into)?;
-            Ok(ordered.0.into_inner())
-        };
-        write().map_err(|error| files::unmakeable(self.output, &error))
-    }
-
-    /// Bytes for the code of a chunk's weights when those before it take `used`.
-    fn room(&self, chunk: usize, used: u64) -> Result<Option<u64>, Failure> {
-        let Some(size) = self.size else { return Ok(None) };
-        let before = self.header.n_bytes().map_err(|error| files::unmakeable(self.output, &error))?;
-        // In progressive order chunks take more than they were written with so far: each has its share.
-        let (used, chunk) = if self.args.progressive { (0, 0) } else { (used, chunk) };
-        Ok(Some(size.saturating_sub(before + used) / (self.header.n_chunks() - chunk) as u64))
-    }
-
-    /// Rounds a fitted network's weights, if they are to be coded, and gives the steps: to `room` bytes, or so that the loss is
-    /// what was asked for, or `spare` dB.
-    fn quantise(
-        &self,
-        fitted: &mut Fitted,
-        source: &dyn Source,
-        spare: Option<f64>,
-        room: Option<u64>,
-    ) -> Result<Option<Vec<TensorSteps>>, Failure> {
-        let Some(mut loss_db) = self.loss_db() else { return Ok(None) };
-        let (batch, seed) = (self.config.batch, self.config.seed);
-        let failed = |error: FitError| Failure::usage(error.to_string());
-        if let Some(room) = room {
-            let rounded =
-                quantise_to_size(&fitted.network, source, batch, seed, room, &self.header.refinements)
-                    .map_err(failed)?;
-            let Quantised { network, steps, .. } = rounded.ok_or_else(|| {
-                Failure::failed(format!(
-                    "the {} weights of a network of width {} cannot be rounded to {room} bytes; give more --bytes, or less --width",
-                    thousands(fitted.network.params().len() as u64),
-                    fitted.network.config().width
-                ))
-            })?;
-            fitted.network = network;
-            return Ok(Some(steps));
-        }
-        loss_db = self.args.loss.or(spare).unwrap_or(loss_db);
-        loop {
-            let rounded = quantise(&fitted.network, source, batch, seed, loss_db).map_err(failed)?;
-            let network = rounded.network;
-            // The loss is one of slabs where a signal is very large; the target is one of the whole.
-            if let Some(target) = self.args.psnr.filter(|_| loss_db > target::LEAST_LOSS_DB) {
-                let excess = decoded_psnr_db(&network, source).map_err(failed)? - target;
-                let reached = decoded_psnr_db(&fitted.network, source).map_err(failed)? >= target;
-                if excess < 0.0 && reached {
-                    loss_db = (0.9 * (loss_db + excess)).max(target::LEAST_LOSS_DB);
-                    continue;
-                }
-            }
-            if rounded.loss_db > loss_db {
-                say(&format!(
-                    "note: no rounding of the weights lowers the quality by {loss_db} dB or less; this one costs {:.2} dB (--weights f32 \
-                     keeps all of it)",
-                    rounded.loss_db
-                ));
-            }
-            fitted.network = network;
-            return Ok(Some(rounded.steps));
-        }
-    }
-
-    /// Fits networks of different widths until one has the wanted PSNR and little more; where none has it, the best again with more
-    /// steps. Gives the one that is kept, with its PSNR.
-    fn search(&mut self, source: &dyn Source) -> Result<(Fitted, Option<f64>), Failure> {
-        let target = self.args.psnr.unwrap_or_default();
-        let mut search = Search::new(target, &self.header.network);
-        let mut best: Option<(Fitted, f64, FitConfig, FileHeader)> = None;
-        let mut elapsed_s = 0.0;
-        let mut factors = MORE_STEPS.into_iter();
-        loop {
-            if interrupt::is_stopping()
-                && let Some((fitted, ..)) = &mut best
-            {
-                fitted.ending = Ending::Stopped;
-                break;
-            }
-            let (width, factor) = match (search.next_width(), &best) {
-                (Some(width), _) => (width, 1),
-                // More width was no help.
-                (None, Some((fitted, psnr_db, ..))) if *psnr_db < target && self.args.steps.is_none() => {
-                    let Some(factor) = factors.next() else { break };
-                    (fitted.network.config().width, factor)
-                }
-                (None, _) => break,
-            };
-            let network = choose_network(self.args, &self.header.signal, Room::Width(width))?;
-            self.config = fit_config(self.args, &network, 1)?;
-            self.config.set_steps(self.config.steps.saturating_mul(factor));
-            self.header.fit = record(&self.config, self.size, self.output, true)?;
-            self.header.network = network.clone();
-            let fitted = self.fit(source, &network, &format!("{}: ", search.what()), None, None)?;
-            elapsed_s += fitted.elapsed_s;
-            let psnr_db = decoded_psnr_db(&fitted.network, source)
-                .map_err(|error| Failure::usage(error.to_string()))?;
-            let is_better = match factor {
-                1 => search.tried(width, psnr_db),
-                _ => best.as_ref().is_none_or(|(_, best_db, ..)| psnr_db > *best_db),
-            };
-            if is_better || best.is_none() {
-                best = Some((fitted, psnr_db, self.config.clone(), self.header.clone()));
-            }
-        }
-        let (mut fitted, psnr_db, config, header) =
-            best.ok_or_else(|| Failure::usage("no network fits this signal".to_owned()))?;
-        (self.config, self.header) = (config, header);
-        fitted.elapsed_s = elapsed_s;
-        Ok((fitted, Some(psnr_db)))
-    }
-
-    /// What rounding the weights may cost, where they are rounded.
-    fn loss_db(&self) -> Option<f64> {
-        (self.header.encoding == Encoding::Coded).then(|| self.args.loss.unwrap_or(DEFAULT_LOSS_DB))
-    }
-
-    /// The PSNR at which a fit ends: what is asked for, and what rounding will cost.
-    fn fit_target(&self) -> Option<f64> {
-        let target = self.args.psnr.filter(|_| !self.is_searched)?;
-        Some(target + self.loss_db().unwrap_or(0.0))
-    }
-
-    /// How long it is until the state is to be kept again.
-    fn until_kept(&self) -> Duration {
-        // A search begins anew: there would be nothing to go on with.
-        let interval = if self.is_searched { MAX_TIME } else { self.args.checkpoint };
-        interval.saturating_sub(self.kept_at.get().elapsed())
-    }
-
-    /// Keeps the state. Where that fails, the fit goes on without: its result is worth more.
-    fn keep(&self, part: Option<&mut PartFile>, fit: Option<&mut Fit<'_>>) {
-        self.kept_at.set(Instant::now());
-        match resume::write(self.output, self.header.network.width, part, fit) {
-            Ok(()) => self.kept.set(true),
-            Err(failure) if !self.unkept.replace(true) => say(&format!(
-                "the state of the fit could not be kept, and the fit goes on without: {}",
-                failure.sentence()
-            )),
-            Err(_) => {}
-        }
-    }
-
-    /// Fits one network, from its beginning or from a checkpoint; keeps the state every minute. `part` has the chunks before it.
-    fn fit(
-        &self,
-        source: &dyn Source,
-        network: &NetworkConfig,
-        label: &str,
-        checkpoint: Option<BufReader<File>>,
-        mut part: Option<&mut PartFile>,
-    ) -> Result<Fitted, Failure> {
-        let (args, config) = (self.args, &self.config);
-        let length = match (self.time, args.steps) {
-            (Some(time), None) => duration(time.as_secs_f64()),
-            (Some(time), Some(steps)) => format!("{steps} steps or {}", duration(time.as_secs_f64())),
-            (None, _) => format!("{} steps", config.steps),
-        };
-        let heading = format!(
-            "{label}fitting {} ({}): bases {}, width {}, {length}",
-            args.input.display(),
-            describe(source.info()),
-            network.partition.bases_text(),
-            network.width
-        );
-        let failed = |error: FitError| match error {
-            FitError::Diverged(_) => Failure::failed(error.to_string()),
-            FitError::Checkpoint(error) => {
-                let path = resume::resume_path(self.output);
-                Failure::usage(format!("{}: {error} (for which the file is to be removed)", path.display()))
-            }
-            other => Failure::usage(other.to_string()),
-        };
-        let mut fit = match checkpoint {
-            Some(mut checkpoint) => {
-                let fit = Fit::resume(source, network, config, &mut checkpoint).map_err(failed)?;
-                self.kept.set(true);
-                say(&format!("{label}going on at step {}", fit.steps()));
-                fit
-            }
-            None => Fit::new(source, network, config).map_err(failed)?,
-        };
-        // From the first fit on there is something to lose, also between two fits and behind the last.
-        let stop = Some(interrupt::begin_fitting());
-        let mut progress = Progress::start(&heading, self.common.quiet, args.psnr, source.info());
-        let control = Control { target_psnr_db: self.fit_target(), time_limit: self.time, stop };
-        let ending = loop {
-            match fit.run_for(self.until_kept(), &control, &mut |event| progress.event(&event)) {
-                Ok(None) => self.keep(part.as_deref_mut(), Some(&mut fit)),
-                Ok(Some(ending)) => break Ok(ending),
-                Err(error) => break Err(failed(error)),
-            }
-        };
-        let (n_visited, seconds) = self.visited.get();
-        let (n, time) = progress.finish();
-        self.visited.set((n_visited + n, seconds + time.as_secs_f64()));
-        let ending = ending?;
-        // Chunks that are done are worth keeping, however short they took.
-        let has_chunks = part.as_ref().is_some_and(|part| !part.done().is_empty());
-        if ending == Ending::Stopped && (self.kept.get() || has_chunks) {
-            self.keep(part, Some(&mut fit));
-        }
-        fit.finish(ending).map_err(failed)
-    }
-}
-
-impl Done {
-    fn of(fits: &[Fitted]) -> Self {
-        let mut step_ms: Vec<f64> = fits.iter().map(|fit| fit.step_ms).collect();
-        step_ms.sort_by(f64::total_cmp);
-        Self {
-            steps: fits.iter().map(|fit| fit.steps).sum(),
-            step_ms: step_ms.get(step_ms.len() / 2).copied().unwrap_or(0.0),
-            elapsed_s: fits.iter().map(|fit| fit.elapsed_s).sum(),
-            ending: fits.last().map_or(Ending::Finished, |fit| fit.ending),
-            recoveries: fits.iter().map(|fit| fit.recoveries).sum(),
-        }
-    }
-}
-
 /// Reads the file back and compares it with its original.
 fn measure(
     args: &EncodeArgs,
@@ -751,29 +254,6 @@ fn measure(
         Precision::F32,
     )?;
     Ok((quality, header, back.n_bytes()))
-}
-
-/// What the file tells about its fit, with its steps if they are known; nothing where a `size` is asked for that it would take much
-/// of.
-fn record(
-    config: &FitConfig,
-    size: Option<u64>,
-    output: &Path,
-    has_steps: bool,
-) -> Result<Option<FitRecord>, Failure> {
-    if size.is_some_and(|size| size < target::RECORDED_SIZE) {
-        return Ok(None);
-    }
-    let record = if has_steps {
-        FitRecord::from_serialize(config)
-    } else {
-        let mut settings = serde_json::to_value(config).expect("settings are JSON");
-        if let Some(settings) = settings.as_object_mut() {
-            settings.remove("steps");
-        }
-        FitRecord::from_serialize(&settings)
-    };
-    record.map(Some).map_err(|error| files::unmakeable(output, &error))
 }
 
 /// Finds out before the fit whether its result can be written and read back.
@@ -796,6 +276,7 @@ fn ending_name(ending: Ending) -> &'static str {
         Ending::TargetReached => "target-reached",
         Ending::TimeUp => "time-up",
         Ending::Stopped => "stopped",
+        Ending::Diverged => "diverged",
     }
 }
 

@@ -16,6 +16,7 @@ pub mod grammar;
 mod info;
 mod interchange;
 mod interrupt;
+mod job;
 mod meta;
 mod partfile;
 mod pieces;

@@ -66,6 +66,8 @@ pub enum Ending {
     TimeUp,
     /// It was told to stop.
     Stopped,
+    /// It diverged once more after it was set back many times; the network is the best before that.
+    Diverged,
 }
 
 /// A fitted network and how it came about.
@@ -114,7 +116,7 @@ pub enum FitError {
     /// A checkpoint that this fit cannot go on from.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// It diverged again and again.
+    /// It diverged again and again, and was never in a good state.
     #[error("the fit diverged {0} times, each time at a lower rate; try a lower --lr or more --width")]
     Diverged(u32),
 }
@@ -419,7 +421,10 @@ impl<'s> Fit<'s> {
             } else {
                 "the loss is not a number".to_owned()
             };
-            state.set_back()?;
+            let ending = state.set_back()?;
+            if ending.is_some() {
+                return Ok(ending);
+            }
             events(FitEvent::Recovered { step: state.step, reason, rate_factor: state.rate_factor });
             return Ok(None);
         }

@@ -121,10 +121,11 @@ impl State {
         let mut ended = match self.ended {
             Some(Ending::Finished) => 1,
             Some(Ending::TargetReached) => 2,
+            Some(Ending::Diverged) => 3,
             _ => 0,
         };
         archive.u32(&mut ended)?;
-        self.ended = [None, Some(Ending::Finished), Some(Ending::TargetReached)]
+        self.ended = [None, Some(Ending::Finished), Some(Ending::TargetReached), Some(Ending::Diverged)]
             .get(ended as usize)
             .copied()
             .ok_or(io::ErrorKind::InvalidData)?;
@@ -139,18 +140,23 @@ impl State {
         )
     }
 
-    /// Goes back to the last good state, at a lower rate.
-    pub(crate) fn set_back(&mut self) -> Result<(), FitError> {
-        self.recoveries += 1;
-        if self.recoveries > MAX_RECOVERIES {
-            return Err(FitError::Diverged(self.recoveries));
+    /// Goes back to the last good state, at a lower rate, or to end with it after too many times.
+    pub(crate) fn set_back(&mut self) -> Result<Option<Ending>, FitError> {
+        let gives_up = self.recoveries == MAX_RECOVERIES;
+        if gives_up && self.good.psnr_db == f64::MIN {
+            return Err(FitError::Diverged(self.recoveries + 1));
         }
-        self.rate_factor *= RECOVERY_FACTOR;
         self.params.copy_from_slice(&self.good.params);
         self.average.copy_from_slice(&self.good.params);
+        if gives_up {
+            self.ended = Some(Ending::Diverged);
+            return Ok(self.ended);
+        }
+        self.recoveries += 1;
+        self.rate_factor *= RECOVERY_FACTOR;
         self.optimiser.clone_from(&self.good.optimiser);
         (self.smooth_mse, self.smooth_square, self.bad_steps, self.reference_db) = (None, 0.0, 0, f64::MIN);
         self.step += 1;
-        Ok(())
+        Ok(None)
     }
 }

@@ -1,15 +1,15 @@
 //! The fitting loop: determinism, endings, recovery, odd signals.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use asmr::inference::{Decoder, Request};
 use asmr::network::{Modulator, Network, NetworkConfig};
 use asmr::partition::{Partition, parse_bases};
 use asmr::planner::{PlanRequest, plan};
-use asmr::signal::{SampleType, Samples, Signal, SignalInfo};
+use asmr::signal::{SampleType, Samples, Signal, SignalInfo, Source};
 use asmr_train::config::{Algorithm, FitConfig, LARGE_FIT_MAC, Preset};
-use asmr_train::fit::{Control, Ending, FitError, FitEvent, Fitted, fit};
+use asmr_train::fit::{Control, Ending, Fit, FitError, FitEvent, Fitted, fit};
 use asmr_train::work::step_mac;
 
 /// A smooth 8-bit picture with some texture.
@@ -156,6 +156,55 @@ fn a_diverging_fit_is_set_back_and_says_so() {
         assert!(recovered.windows(2).all(|w| w[1] < w[0]), "each time at a lower rate: {recovered:?}");
         assert!(!recovered.is_empty(), "Adam at a rate of {rate} diverges in batches of {batch}");
     }
+}
+
+/// A picture whose values are no numbers any more once it is told so: no rate is low enough for that.
+struct Spoilt {
+    signal: Signal,
+    is_spoilt: AtomicBool,
+}
+
+impl Source for Spoilt {
+    fn info(&self) -> &SignalInfo {
+        self.signal.info()
+    }
+
+    fn read_scaled(&self, start: u64, out: &mut [f32]) {
+        self.signal.read_scaled(start, out);
+        if self.is_spoilt.load(Ordering::Relaxed) {
+            out.fill(f32::NAN);
+        }
+    }
+}
+
+#[test]
+fn a_fit_that_diverges_again_and_again_keeps_its_best() {
+    const GOOD: u32 = 60;
+    let signal = picture(32, 32, 3);
+    let source = Spoilt { signal, is_spoilt: AtomicBool::new(false) };
+    let network = network(&source.signal, "2,2,8;2,2,8", 32);
+    let mut fit = Fit::new(&source, &network, &config(&network, 1000)).unwrap();
+    let (mut best_db, mut factors) = (f64::MIN, Vec::new());
+    let ending = fit.run(&Control::default(), &mut |event| match event {
+        FitEvent::Step { step, psnr_db, .. } => {
+            best_db = best_db.max(psnr_db);
+            source.is_spoilt.store(step >= GOOD, Ordering::Relaxed);
+        }
+        FitEvent::Recovered { rate_factor, .. } => factors.push(rate_factor),
+    });
+    assert_eq!(ending, Ok(Ending::Diverged));
+    assert_eq!(factors, [1, 2, 3, 4, 5, 6, 7, 8].map(|n| 0.5f64.powi(n)));
+    assert_eq!(fit.run(&Control::default(), &mut |_| {}), ending, "there is nothing to go on with");
+    source.is_spoilt.store(false, Ordering::Relaxed);
+    let fitted = fit.finish(Ending::Diverged).unwrap();
+    assert_eq!((fitted.steps, fitted.recoveries), (GOOD + 8, 8));
+    let db = psnr_db(&source.signal, &fitted.network);
+    assert!(best_db > 20.0 && db > best_db - 0.1, "{db} is not the best, {best_db}");
+
+    // Where there never was anything good there is nothing to keep.
+    source.is_spoilt.store(true, Ordering::Relaxed);
+    let mut fit = Fit::new(&source, &network, &config(&network, 1000)).unwrap();
+    assert_eq!(fit.run(&Control::default(), &mut |_| {}), Err(FitError::Diverged(9)));
 }
 
 /// Factors on the rate after each set-back of a fit, which ends well.
