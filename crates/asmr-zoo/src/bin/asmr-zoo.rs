@@ -1,6 +1,7 @@
 //! `asmr-zoo`: runs experiments and makes their page.
 #![forbid(unsafe_code)]
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
@@ -29,6 +30,13 @@ Results go to results/VERSION/experiments/, of quick runs to its folder quick. W
 and commit it was measured: --fresh does. Signals are looked for in the folder ASMR_DATA, in ../shared/data beside the project and
 among the examples.";
 
+/// Prints a line. That nobody listens any more ends no measurement.
+macro_rules! tell {
+    ($($words:tt)*) => {{
+        let _ = writeln!(std::io::stdout(), $($words)*);
+    }};
+}
+
 #[derive(Default)]
 struct Options {
     words: Vec<String>,
@@ -54,7 +62,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.is_empty() || arguments.iter().any(|argument| ["-h", "--help"].contains(&argument.as_str()))
     {
-        println!("{USAGE}");
+        tell!("{USAGE}");
         return if arguments.is_empty() { ExitCode::from(2) } else { ExitCode::SUCCESS };
     }
     let outcome = match options(&arguments) {
@@ -110,7 +118,7 @@ fn act(options: &Options) -> Result<(), Problem> {
     let folder = root.join("experiments");
     if options.words[0] == "list" {
         for path in files(&folder)? {
-            println!("{:<20} {}", name(&path), load(&path).map_err(Problem::Usage)?.title());
+            tell!("{:<20} {}", name(&path), load(&path).map_err(Problem::Usage)?.title());
         }
         return Ok(());
     }
@@ -136,7 +144,7 @@ fn act(options: &Options) -> Result<(), Problem> {
     let measures = is_report && !options.only_page;
     let is_done = measures && record.is_file();
     if is_done {
-        println!("a report was done before: its results go to NAME.tsv.old, and all is measured anew");
+        tell!("a report was done before: its results go to NAME.tsv.old, and all is measured anew");
         std::fs::remove_file(&record)
             .map_err(|error| format!("cannot remove {}: {error}", record.display()))?;
     }
@@ -172,7 +180,7 @@ fn act(options: &Options) -> Result<(), Problem> {
         }
         write_page(&page_path, &parts, is_report.then_some(&sections[..]), options)?;
     }
-    println!("wrote {}", page_path.display());
+    tell!("wrote {}", page_path.display());
     if measures {
         let [n_fits, n_before] = counts;
         let minutes = begun.elapsed().as_secs_f64() / 60.0;
@@ -255,16 +263,16 @@ fn section(
         let missing = Vec::new();
         return Ok((Section { name, experiment, records, missing, is_quick: options.quick }, [0; 2]));
     }
-    println!("{}", experiment.title);
+    tell!("{}", experiment.title);
     let start = Instant::now();
     let done = run(&experiment, &place, &AtomicBool::new(false), &mut |event| match event {
-        Event::Begun(key, i, n) => println!("  {i} of {n}: {}", key.join(", ")),
-        Event::Ended(row) => println!("    {} dB in {} s", row.text("psnr_db"), row.text("fit_s")),
-        Event::Missing(problem) => println!("  left out: {problem}"),
+        Event::Begun(key, i, n) => tell!("  {i} of {n}: {}", key.join(", ")),
+        Event::Ended(row) => tell!("    {} dB in {} s", row.text("psnr_db"), row.text("fit_s")),
+        Event::Missing(problem) => tell!("  left out: {problem}"),
     })?;
-    println!("  {} fits, {:.0} s", done.n_fits, start.elapsed().as_secs_f64());
+    tell!("  {} fits, {:.0} s", done.n_fits, start.elapsed().as_secs_f64());
     if done.n_before > 0 {
-        println!("  {} were measured before, and stand (--fresh fits them anew)", done.n_before);
+        tell!("  {} were measured before, and stand (--fresh fits them anew)", done.n_before);
     }
     let (records, missing, is_quick) = (done.records, done.missing, options.quick);
     Ok((Section { name, experiment, records, missing, is_quick }, [done.n_fits, done.n_before]))
@@ -287,16 +295,15 @@ fn meta_part(
     if options.only_page {
         return (part(Measured::read(&results).as_ref(), None), None);
     }
-    println!("{}", experiment.title);
+    tell!("{}", experiment.title);
     let start = Instant::now();
     let command = command(&name, options);
-    let ran =
-        experiment.run(&results, root, &signal_folders(root), &command, &mut |line| println!("  {line}"));
-    println!("  {:.0} s", start.elapsed().as_secs_f64());
+    let ran = experiment.run(&results, root, &signal_folders(root), &command, &mut |line| tell!("  {line}"));
+    tell!("  {:.0} s", start.elapsed().as_secs_f64());
     match ran {
         Ok(measured) => (part(Some(&measured), None), None),
         Err(problem) => {
-            println!("  left out: {problem}");
+            tell!("  left out: {problem}");
             (part(None, Some(&problem)), Some(problem))
         }
     }
