@@ -31,9 +31,9 @@ const TABLES: [Table; 11] = [
     },
     Table {
         name: "coded",
-        about: "Kodak pictures, rounding may cost 0.2 dB",
+        about: "Kodak pictures, rounding may cost 0.1 dB",
         pictures: kodak,
-        options: &["--loss", "0.2"],
+        options: &["--loss", "0.1"],
     },
     Table {
         name: "kodak-30db",

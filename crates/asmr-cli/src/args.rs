@@ -197,7 +197,8 @@ pub(crate) struct EncodeArgs {
     /// Optimiser updates, 1 to 1000000000 [default: the preset's]
     #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = steps)]
     pub(crate) steps: Option<u32>,
-    /// Learning rate at its highest, above 0 and at most 1 [default: the preset's]
+    /// Learning rate at its highest, above 0 and at most 1; of a fit in batches that --time ends, that of 200 steps [default: the
+    /// preset's]
     #[arg(long, value_name = "X", allow_hyphen_values = true, value_parser = rate)]
     pub(crate) lr: Option<f64>,
     /// Part of the cells in each step's batch: "full", or a fraction such as 0.25 or 1/4 [default: the preset's]
@@ -210,7 +211,8 @@ pub(crate) struct EncodeArgs {
     /// How weights are stored: 32-bit floats, or rounded and entropy-coded [default: coded]
     #[arg(long, value_enum)]
     pub(crate) weights: Option<WeightsName>,
-    /// By how many dB of PSNR rounding the weights may lower the quality, above 0 and at most 20 [default: 0.1]
+    /// By how many dB of PSNR rounding the weights may lower the quality, above 0 and at most 20 [default: 0.25; with
+    /// --progressive, --max-error and --lossless 0.1]
     #[arg(long, value_name = "DB", allow_hyphen_values = true, value_parser = loss)]
     pub(crate) loss: Option<f64>,
     /// The size of the file: at most this, and about that, as in 40k (40,000 bytes), 1.5M or 64KiB; the width follows from it
