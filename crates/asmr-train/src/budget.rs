@@ -14,6 +14,8 @@ use crate::gradient::{Batch, GradientEngine};
 
 /// Gradients that a fit should have room for: with fewer, a narrower network gets further in the same time.
 const STEPS: f64 = 100.0;
+/// ... of 2^21 samples of a larger signal, which is fitted in batches: those gain from more of them (results/, `time-study.tsv`).
+const LARGE_STEPS: f64 = 200.0;
 /// Widths tried are multiples of this, ...
 const WIDTH_STEP: usize = 16;
 /// ... and no narrower than this: below, steps hardly get quicker.
@@ -35,7 +37,7 @@ pub enum BudgetError {
 }
 
 /// The largest width, up to the network's own, at which about a hundred full-batch gradients (of a signal of more than 2^21
-/// samples: as many samples as a hundred of 2^21) fit into `limit` on this machine; 64, or the network's own where that is
+/// samples: as many samples as two hundred of 2^21) fit into `limit` on this machine; 64, or the network's own where that is
 /// less, if none does.
 ///
 /// Times a few gradients of a small network of the same width and channels, some hundredths of a second whatever the size
@@ -79,7 +81,8 @@ fn mac(network: &NetworkConfig) -> f64 {
 /// The width from the seconds of a gradient at the network's own width.
 fn affordable_width(network: &NetworkConfig, step_s: f64, limit_s: f64) -> usize {
     let with = |width| mac(&NetworkConfig { width, ..network.clone() });
-    let affordable = limit_s / STEPS / step_s * mac(network);
+    let is_large = network.partition.n_samples() > MEDIUM_SAMPLES;
+    let affordable = limit_s / if is_large { LARGE_STEPS } else { STEPS } / step_s * mac(network);
     let narrowest = MIN_WIDTH.min(network.width);
     std::iter::once(network.width)
         .chain((narrowest..network.width).rev().filter(|width| width % WIDTH_STEP == 0))
@@ -112,6 +115,13 @@ mod tests {
         let of = |width| Cost::of(&NetworkConfig { width, ..network.clone() }).mac_exec;
         let width = affordable_width(&network, 0.02, 0.5);
         assert!(of(width) <= of(250) / 4.0 && of(width + 16) > of(250) / 4.0, "{width}");
+    }
+
+    #[test]
+    fn large_signals_get_twice_the_steps() {
+        let network = network(&[2048, 2048], "4,8,8,8;4,8,8,8", 250);
+        assert_eq!(affordable_width(&network, 0.02, 4.0), 250);
+        assert_eq!(affordable_width(&network, 0.02, 3.999), 240);
     }
 
     #[test]

@@ -165,12 +165,37 @@ impl FitConfig {
 
     /// A preset's settings for a fit that goes on [until its time is up](UNTIL_TIME_IS_UP), of one of the networks of a signal.
     ///
-    /// The rate is that of the preset's number of steps, which is as good a guess as any. Of a medium signal the time may allow few
-    /// full batches, and batches of part of it get further.
+    /// In batches, the rate is that of a short fit: it falls with the steps that the time turns out to allow
+    /// ([`Self::length_factor`]). Of a medium signal that may be few full batches, and batches of part of it get further.
     #[must_use]
     pub fn preset_until_time(preset: Preset, network: &NetworkConfig, n_chunks: u32) -> Self {
         let from = if preset != Preset::Paper && is_medium(network) { Preset::Fast } else { preset };
-        Self { preset, steps: UNTIL_TIME_IS_UP, ..Self::preset_of_chunk(from, network, n_chunks) }
+        let mut config = Self { preset, ..Self::preset_of_chunk(from, network, n_chunks) };
+        if config.rate_follows_length(network) {
+            config.rate /= long_fit_rate(f64::from(config.steps));
+        }
+        config.steps = UNTIL_TIME_IS_UP;
+        config
+    }
+
+    /// Whether the rate is one of the steps. (Narrow networks stand as high a rate in long fits.)
+    fn rate_follows_length(&self, network: &NetworkConfig) -> bool {
+        self.batch < 1.0 && self.preset != Preset::Paper && !is_narrow_picture(network)
+    }
+
+    /// Factor on the rate of a fit that goes on until its time is up and will have made so many steps by then; 1 for other fits, whose
+    /// rate has it already, and where the length does not matter.
+    #[must_use]
+    pub fn length_factor(&self, network: &NetworkConfig, steps: f64) -> f64 {
+        let is_open = self.steps == UNTIL_TIME_IS_UP && self.rate_follows_length(network);
+        if is_open { long_fit_rate(steps) } else { 1.0 }
+    }
+
+    /// Puts the steps that a fit made until its time was up in place of what was not known before, and the rate that it ended with: a fit
+    /// of as many steps with these settings is much the same.
+    pub fn set_length(&mut self, network: &NetworkConfig, steps: u32) {
+        self.rate *= self.length_factor(network, f64::from(steps));
+        self.steps = steps.max(1);
     }
 
     /// The paper's protocol.
@@ -211,7 +236,7 @@ impl FitConfig {
         let steps = (length * affordable.min(epochs * n_batches)).clamp(MIN_STEPS, 1e9) as u32;
         Self {
             batch: fraction,
-            rate: self.rate * batch_rate(network, n_batches) * long_fit_rate(steps),
+            rate: self.rate * batch_rate(network, n_batches) * long_fit_rate(f64::from(steps)),
             steps,
             warmup_steps: (steps / 10).clamp(20, 500),
             ..self
@@ -231,7 +256,7 @@ impl FitConfig {
     /// Sets the number of steps, and the rate that suits it: a longer fit in batches wants a lower one.
     pub fn set_steps(&mut self, steps: u32) {
         if self.batch < 1.0 && self.preset != Preset::Paper {
-            self.rate *= long_fit_rate(steps) / long_fit_rate(self.steps);
+            self.rate *= long_fit_rate(f64::from(steps)) / long_fit_rate(f64::from(self.steps));
         }
         self.steps = steps;
     }
@@ -338,8 +363,8 @@ fn batch_rate(network: &NetworkConfig, n_batches: f64) -> f64 {
 
 /// The rate of a fit in batches of so many steps, as a part of a short one's. At a rate that is too high a long fit falls back
 /// below what a lower one reaches (results/).
-fn long_fit_rate(steps: u32) -> f64 {
-    (LONG_FIT_STEPS / f64::from(steps)).sqrt().min(1.0)
+fn long_fit_rate(steps: f64) -> f64 {
+    (LONG_FIT_STEPS / steps).sqrt().min(1.0)
 }
 
 /// Samples of one axis from which seams are the worst of a fit: 3 seconds of sound.

@@ -472,7 +472,11 @@ impl<'s> Fit<'s> {
                 }
             }
         }
-        let rate = rate(config, state.step, progress) * state.rate_factor * state.steadiness;
+        // As many steps as there will be if the rest are as long as those so far. At the first, nothing is known and the rate still rises.
+        let length =
+            f64::from(state.step) / if control.time_limit.is_some() { progress.max(1e-9) } else { 1.0 };
+        let factors = config.length_factor(&self.network, length) * state.rate_factor * state.steadiness;
+        let rate = rate(config, state.step, progress) * factors;
         state.optimiser.step(config, rate, &self.gradient, &mut state.params);
         let share = average_share(config);
         for (a, &w) in state.average.iter_mut().zip(&state.params) {

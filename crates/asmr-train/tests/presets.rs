@@ -168,7 +168,7 @@ fn medium_signals_are_fitted_in_batches_where_those_gain() {
 /// Who gives a time gets steps while it lasts, of parts of a medium signal: the time may be short.
 #[test]
 fn fits_until_time_is_up_are_those_of_the_preset_or_in_batches() {
-    let mut n_cases = 0;
+    let (mut n_cases, mut n_follow) = (0, 0);
     for (extents, width, is_medium) in [
         (vec![512, 768], 256, false),
         (vec![1411, 1411], 38, true),
@@ -180,12 +180,29 @@ fn fits_until_time_is_up_are_those_of_the_preset_or_in_batches() {
         for preset in Preset::ALL {
             let config = FitConfig::preset_until_time(preset, &network, 1);
             let like = if is_medium && preset != Preset::Paper { Preset::Fast } else { preset };
-            let like = FitConfig::preset(like, &network);
-            assert_eq!(config, FitConfig { preset, steps: UNTIL_TIME_IS_UP, ..like }, "{extents:?}");
+            let like = FitConfig { preset, ..FitConfig::preset(like, &network) };
+            // As long a fit has the same rate, whether its length was known before or not; but for narrow pictures.
+            let mut known = config.clone();
+            known.set_length(&network, like.steps);
+            assert!((known.rate / like.rate - 1.0).abs() < 1e-12, "{known:?}");
+            assert_eq!(FitConfig { rate: like.rate, ..known }, like, "{extents:?}");
+            assert_eq!(config.steps, UNTIL_TIME_IS_UP);
+            assert_eq!(
+                FitConfig { rate: like.rate, steps: like.steps, ..config.clone() },
+                like,
+                "{extents:?}"
+            );
+            // And where the rate follows the length at all, a fit of four times as many steps has half of it.
+            let factor = |steps| config.length_factor(&network, steps);
+            let follows = like.batch < 1.0 && preset != Preset::Paper && width != 38;
+            let expected = if follows { [1.0, 0.5, 0.25] } else { [1.0; 3] };
+            assert_eq!([200.0, 800.0, 3200.0].map(factor), expected, "{extents:?}");
+            assert!((like.length_factor(&network, 800.0) - 1.0).abs() < 1e-12, "its rate has that already");
+            n_follow += usize::from(follows);
             n_cases += 1;
         }
     }
-    assert_eq!(n_cases, 20);
+    assert_eq!((n_cases, n_follow), (20, 9));
 }
 
 #[test]
