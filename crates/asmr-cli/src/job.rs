@@ -33,8 +33,8 @@ use crate::values::MAX_TIME;
 /// Factors on the steps of a fit where no width has the wanted quality.
 const MORE_STEPS: [u32; 3] = [2, 4, 8];
 
-/// What rounding the weights costs unless something else is asked for, in dB: photographs take less than a quarter of the floats'
-/// bytes (results/, `kodak.tsv` and `floats.tsv`).
+/// What rounding the weights costs unless something else is asked for, in dB: photographs take about a quarter of the floats'
+/// bytes (results/).
 const DEFAULT_LOSS_DB: f64 = 0.25;
 /// ... in progressive order, whose first pass has coarser steps by far, and where corrections make up for every loss.
 const FINE_LOSS_DB: f64 = 0.1;
