@@ -25,14 +25,14 @@ use crate::files;
 use crate::interrupt;
 use crate::job::{Job, record};
 use crate::meta;
-use crate::partfile::{self};
+use crate::partfile;
 use crate::quality::{self, QualityReport, quality_lines};
 use crate::report::{
     ChunkReport, CostReport, NetworkReport, SignalReport, chunk_line, describe, duration, network_lines,
     print, print_json, quote, rate_bpp, thousands,
 };
-use crate::resume::{self};
-use crate::target::{self};
+use crate::resume;
+use crate::target;
 use crate::values::{Distances, Extents, FrameBounds};
 
 /// What is told about an encode.
