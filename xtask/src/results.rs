@@ -291,7 +291,22 @@ pub(crate) fn machine() -> String {
         .find_map(|l| l.strip_prefix("model name"))
         .map_or("unknown CPU", |l| l.trim_start_matches([' ', '\t', ':']));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    format!("{model}, {threads} threads, shared machine")
+    format!("{model}, {threads} threads{}, shared machine", vector_units())
+}
+
+/// The widest vectors that kernels are written for, of what this processor has: the name of a processor that a virtual
+/// machine tells hides whether figures are of its older or newer kind.
+fn vector_units() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if std::arch::is_x86_feature_detected!("avx512f") {
+            return ", AVX-512";
+        }
+        if std::arch::is_x86_feature_detected!("avx2") {
+            return ", AVX2";
+        }
+    }
+    ""
 }
 
 #[cfg(test)]
