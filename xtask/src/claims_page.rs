@@ -58,6 +58,21 @@ const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        file: "experiments/siren-batches",
+        title: "What larger batches would give SIREN",
+        about: "Full batches of all thirteen signals would take SIREN nine hours here. This is how much of the difference above they would\n\
+                take away: the same SIREN on camera.png (262,144 samples), 500 steps, each at the best of three rates.",
+        rows: Selection::Best(&["contestant"]),
+        columns: &[
+            text("contestant", "method"),
+            figure("psnr_db", "PSNR, dB", 2),
+            figure("ssim", "SSIM", 3),
+            text("rate", "rate"),
+            figure("batch", "samples a step", 0),
+            figure("fit_s", "fit, s", 1),
+        ],
+    },
+    Section {
         file: "experiments/quick/kodak",
         title: "Kodak pictures: every method, one table",
         about: "Each method at the paper's size and fitted for the same time on two threads, with the best learning rate of those it was given (*inside*: no end of\n\
