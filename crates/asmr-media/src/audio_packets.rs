@@ -24,6 +24,8 @@ pub(crate) struct PacketSource {
     codec: Codec,
     start: u64,
     end: u64,
+    /// Whether a part is sought, or else everything before it decoded and dropped.
+    is_sought: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -46,17 +48,19 @@ pub(crate) struct PacketHeader {
 impl PacketSource {
     /// FLAC in the bytes from `start` to `end`.
     pub(crate) fn flac(path: &Path, start: u64, end: u64) -> Self {
-        Self { path: path.to_path_buf(), codec: Codec::Flac, start, end }
+        Self { path: path.to_path_buf(), codec: Codec::Flac, start, end, is_sought: true }
     }
 
     /// MP3 whose frames were walked.
     pub(crate) fn mp3(path: &Path, start: u64, extent: Mp3Extent) -> Self {
-        Self { path: path.to_path_buf(), codec: Codec::Mp3(extent), start, end: extent.end }
+        // A packet of the lossy ones needs what came before it.
+        let (codec, end) = (Codec::Mp3(extent), extent.end);
+        Self { path: path.to_path_buf(), codec, start, end, is_sought: false }
     }
 
     /// Ogg with one Vorbis stream.
     pub(crate) fn vorbis(path: &Path, end: u64) -> Self {
-        Self { path: path.to_path_buf(), codec: Codec::Vorbis, start: 0, end }
+        Self { path: path.to_path_buf(), codec: Codec::Vorbis, start: 0, end, is_sought: false }
     }
 
     pub(crate) fn is_lossy(&self) -> bool {
@@ -113,14 +117,19 @@ impl PacketSource {
         })
     }
 
+    /// From now on, parts are decoded from the file's start: to seek goes by the headers of packets alone, and may take for one what only
+    /// looks like it. Whether they were sought until now.
+    pub(crate) fn seek_no_more(&mut self) -> bool {
+        std::mem::take(&mut self.is_sought)
+    }
+
     /// The samples from the packet on that holds the moment `start` (or an earlier one), and that packet's first moment.
     ///
     /// # Errors
     /// As [`open_audio`](crate::open_audio).
     pub(crate) fn packets(&self, start: u64, verify: bool) -> Result<(Packets, u64), MediaError> {
         let mut sought = self.first_packets(verify)?;
-        // A packet of the lossy ones needs what came before it.
-        if self.codec != Codec::Flac || start == 0 {
+        if !self.is_sought || start == 0 {
             return Ok((sought, 0));
         }
         let to = SeekTo::Timestamp { ts: Timestamp::new(start as i64), track_id: sought.track };

@@ -89,8 +89,14 @@ impl std::fmt::Debug for AudioReader {
 }
 
 impl AudioReader {
-    fn new(source: Source, start: u64, n: Option<u64>) -> Result<Self, MediaError> {
-        let (n, range) = source.survey(start, n)?;
+    fn new(mut source: Source, start: u64, n: Option<u64>) -> Result<Self, MediaError> {
+        let (n, range) = match source.survey(start, n) {
+            // The whole, in which the part is, may be sound all the same.
+            Err(MediaError::Damaged { .. }) if start > 0 && source.seek_no_more() => {
+                source.survey(start, n)?
+            }
+            surveyed => surveyed?,
+        };
         let info = SignalInfo {
             extents: vec![n as usize],
             channels: source.channels,
@@ -239,6 +245,14 @@ impl Source {
             )));
         }
         Ok(self)
+    }
+
+    /// See [`PacketSource::seek_no_more`].
+    fn seek_no_more(&mut self) -> bool {
+        match &mut self.data {
+            Data::Wav(_) => false,
+            Data::Packets(source) => source.seek_no_more(),
+        }
     }
 
     /// Reads a part once: how many samples it has, and the range of its values.
