@@ -301,7 +301,8 @@ fn tiff_rows(source: Source, mut file: File) -> Option<Box<dyn SliceReader>> {
     let mut limits = tiff::decoder::Limits::default();
     let bytes = usize::try_from(source.limits.max_alloc_bytes).unwrap_or(usize::MAX);
     limits.decoding_buffer_size = bytes;
-    limits.intermediate_buffer_size = bytes;
+    // A strip may promise more bytes than it needs; whole pictures are read with as much.
+    limits.intermediate_buffer_size = bytes.saturating_mul(2);
     let mut decoder = Decoder::new(BufReader::with_capacity(BUFFER_BYTES, file)).ok()?.with_limits(limits);
     let planes = decoder.find_tag_unsigned::<u16>(Tag::PlanarConfiguration).ok()?.unwrap_or(1);
     let channels = decoder.find_tag_unsigned::<u16>(Tag::SamplesPerPixel).ok()?.unwrap_or(1);
