@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use asmr::signal::{ColorType, Samples, Signal, SignalInfo};
@@ -82,19 +83,15 @@ pub fn read_image_from<R: BufRead + Seek>(
     let unreadable = |error| MediaError::Read { path: name.to_path_buf(), error };
     let (format, start) = recognise(&mut reader, name)?;
     let failed = |error| explain(error, format, name, limits);
+    let damaged =
+        |detail| MediaError::Damaged { path: name.to_path_buf(), format: format_name(format), detail };
     if let (ImageFormat::Png, Some((width, height))) = (format, png_size(&start)) {
         // The PNG decoder asks for the memory of a row at once, and its error does not tell how wide the row is.
         check_size(width, height, 0, name, limits)?;
     }
     match missing_end(format, &mut reader) {
         Ok(None) => {}
-        Ok(Some(detail)) => {
-            return Err(MediaError::Damaged {
-                path: name.to_path_buf(),
-                format: format_name(format),
-                detail,
-            });
-        }
+        Ok(Some(detail)) => return Err(damaged(detail)),
         Err(error) => return Err(failed(ImageError::IoError(error))),
     }
     reader.seek(SeekFrom::Start(0)).map_err(unreadable)?;
@@ -116,7 +113,10 @@ pub fn read_image_from<R: BufRead + Seek>(
         });
     }
     let orientation = decoder.orientation().map_err(failed)?;
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(failed)?;
+    // The decoder of JPEG asserts what hostile files can break: that is a damaged file too.
+    let decoded = catch_unwind(AssertUnwindSafe(|| DynamicImage::from_decoder(decoder)));
+    let mut picture =
+        decoded.map_err(|_| damaged("its decoder cannot make sense of it".to_owned()))?.map_err(failed)?;
     picture.apply_orientation(orientation);
     to_signal(picture).map_err(|detail| MediaError::UnsupportedKind {
         path: name.to_path_buf(),
