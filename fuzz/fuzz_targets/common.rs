@@ -9,18 +9,14 @@ use cap::Cap;
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, 128 << 20);
 
-/// Panics that a library catches on purpose (a decoder of sound that asserts what hostile files can break) are no
+/// Panics that a library catches on purpose (a decoder that asserts what hostile files can break) are no
 /// findings; libFuzzer's own hook would end the process at each. Those that nobody catches still end it.
 fn tell_only_uncaught_panics() {
     std::panic::set_hook(Box::new(|info| {
-        if std::env::var_os("ASMR_FUZZ_PANICS").is_some() || !is_caught(info) {
+        if std::env::var_os("ASMR_FUZZ_PANICS").is_some() || !asmr_fuzz::is_guarded() {
             eprintln!("{info}\n{}", std::backtrace::Backtrace::force_capture());
         }
     }));
-}
-
-fn is_caught(info: &std::panic::PanicHookInfo) -> bool {
-    info.location().is_some_and(|location| location.file().contains("symphonia"))
 }
 
 macro_rules! fuzz {

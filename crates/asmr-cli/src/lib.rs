@@ -37,6 +37,13 @@ use error::Failure;
 #[must_use]
 pub fn main() -> ExitCode {
     interrupt::install();
+    // A decoder's panic that becomes a sentence of ours is not to be told twice.
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if !asmr_media::is_guarded() {
+            tell(info);
+        }
+    }));
     let code = match args::parse() {
         Ok(cli) => run(&cli).unwrap_or_else(|failure| failure.report()),
         Err(code) => code,

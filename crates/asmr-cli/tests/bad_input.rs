@@ -44,6 +44,23 @@ fn unusable_pictures() {
     assert_eq!(folder.names(), before, "nothing was written");
 }
 
+/// Where a decoder panics, all that is said is our sentence. (This one does with AVX2 only.)
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn panics_of_decoders_are_not_told() {
+    if !is_x86_feature_detected!("avx2") {
+        println!("skipped: this processor has no AVX2");
+        return;
+    }
+    let folder = Folder::new();
+    let jpeg = include_bytes!("../../../fuzz/regressions/pictures/jpeg-that-its-decoder-panics-on");
+    std::fs::write(folder.path("p.jpg"), jpeg).unwrap();
+    folder
+        .run(["encode", "p.jpg", "-o", "out.asmr", "--steps", "2"])
+        .refuses(2, &["p.jpg", "JPEG", "damaged"]);
+    assert_eq!(folder.names(), ["p.jpg"]);
+}
+
 /// A small file may describe any extents; what it asks for is refused until `--limits` allows it.
 #[test]
 fn limits_are_raised_by_hand() {

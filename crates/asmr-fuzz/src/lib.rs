@@ -15,6 +15,7 @@ mod mesh;
 mod volume;
 mod weights;
 
+pub use asmr_media::is_guarded;
 pub use checkpoint::kept_fit;
 pub use file::{assembled, parts};
 pub use folder::{pack, unpack};

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use asmr::signal::{SampleType, Samples};
@@ -17,6 +16,7 @@ use symphonia::default::formats::{FlacReader, MpaReader, OggReader};
 
 use crate::audio_sniff::Mp3Extent;
 use crate::error::MediaError;
+use crate::guard::guarded;
 
 /// Where the packets of a file lie.
 pub(crate) struct PacketSource {
@@ -185,10 +185,9 @@ impl PacketSource {
     /// Calls the decoder, which asserts what hostile files can break: that is a damaged file too. (What it was working
     /// on is not used again.)
     fn guarded<T>(&self, work: impl FnOnce() -> Result<T, Error>) -> Result<T, MediaError> {
-        match catch_unwind(AssertUnwindSafe(work)) {
-            Ok(result) => result.map_err(|error| self.error(error)),
-            Err(_) => Err(self.damaged("its decoder cannot make sense of it".to_owned())),
-        }
+        guarded(work)
+            .ok_or_else(|| self.damaged("its decoder cannot make sense of it".to_owned()))?
+            .map_err(|error| self.error(error))
     }
 
     fn track<'a>(&self, format: &'a dyn FormatReader) -> Result<&'a Track, MediaError> {

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use asmr::signal::{ColorType, Samples, Signal, SignalInfo};
@@ -10,6 +9,7 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, er
 
 use crate::complete::missing_end;
 use crate::error::MediaError;
+use crate::guard::guarded;
 
 /// What a picture may ask for before it is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,9 +114,9 @@ pub fn read_image_from<R: BufRead + Seek>(
     }
     let orientation = decoder.orientation().map_err(failed)?;
     // The decoder of JPEG asserts what hostile files can break: that is a damaged file too.
-    let decoded = catch_unwind(AssertUnwindSafe(|| DynamicImage::from_decoder(decoder)));
-    let mut picture =
-        decoded.map_err(|_| damaged("its decoder cannot make sense of it".to_owned()))?.map_err(failed)?;
+    let mut picture = guarded(|| DynamicImage::from_decoder(decoder))
+        .ok_or_else(|| damaged("its decoder cannot make sense of it".to_owned()))?
+        .map_err(failed)?;
     picture.apply_orientation(orientation);
     to_signal(picture).map_err(|detail| MediaError::UnsupportedKind {
         path: name.to_path_buf(),
