@@ -121,6 +121,8 @@ const MAX_TRIES: usize = 7;
 const AIM_DB: f64 = 0.2;
 /// ... and what is near enough to that.
 const NEAR_DB: std::ops::RangeInclusive<f64> = 0.03..=0.45;
+/// How far between two known widths the next one may lie.
+const SHARES: std::ops::Range<f64> = 0.2..0.8;
 /// What twice the width gains while nothing is known, in dB, ...
 const GAIN_DB: f64 = 6.0;
 /// ... and what is believed of it.
@@ -155,21 +157,26 @@ impl Search {
         format!("try {} for {} dB", self.tried.len() + 1, self.target)
     }
 
-    /// The widest network that did not reach the target.
-    fn below(&self) -> Option<usize> {
-        self.tried.iter().filter(|(_, psnr_db)| *psnr_db < self.target).map(|(width, _)| *width).max()
+    /// Whether a PSNR reaches the target, with something left for rounding.
+    fn reaches(&self, psnr_db: f64) -> bool {
+        psnr_db >= self.target + NEAR_DB.start()
+    }
+
+    /// The widest network that did not reach the target, and its PSNR.
+    fn below(&self) -> Option<(usize, f64)> {
+        self.tried.iter().filter(|(_, psnr_db)| !self.reaches(*psnr_db)).max_by_key(|(width, _)| *width).copied()
     }
 
     /// The narrowest that did.
-    fn above(&self) -> Option<usize> {
-        self.tried.iter().filter(|(_, psnr_db)| *psnr_db >= self.target).map(|(width, _)| *width).min()
+    fn above(&self) -> Option<(usize, f64)> {
+        self.tried.iter().filter(|(_, psnr_db)| self.reaches(*psnr_db)).min_by_key(|(width, _)| *width).copied()
     }
 
     /// Takes in what a width gave; whether it is the best so far.
     pub(crate) fn tried(&mut self, width: usize, psnr_db: f64) -> bool {
         let is_better = match self.above() {
-            Some(narrowest) => psnr_db >= self.target && width < narrowest,
-            None => psnr_db >= self.target || self.tried.iter().all(|(_, other)| psnr_db > *other),
+            Some((narrowest, _)) => self.reaches(psnr_db) && width < narrowest,
+            None => self.reaches(psnr_db) || self.tried.iter().all(|(_, other)| psnr_db > *other),
         };
         self.tried.push((width, psnr_db));
         let is_near = NEAR_DB.contains(&(psnr_db - self.target));
@@ -177,19 +184,34 @@ impl Search {
         is_better
     }
 
+    /// A width between the widest that was too narrow and the narrowest that was not, or beyond the one that there is, by what twice
+    /// the width gains.
     fn guess(&self) -> Option<usize> {
         let aim = self.target + AIM_DB;
-        let mut nearest = self.tried.clone();
-        nearest.sort_by(|a, b| (a.1 - aim).abs().total_cmp(&(b.1 - aim).abs()));
-        let (width, psnr_db) = *nearest.first()?;
-        let gain = nearest.get(1).map_or(GAIN_DB, |&(other, other_db)| {
-            (other_db - psnr_db) / (other as f64 / width as f64).log2()
-        });
-        let octaves = (aim - psnr_db) / gain.clamp(*GAINS_DB.start(), *GAINS_DB.end());
-        let next = (width as f64 * octaves.clamp(-2.0, 2.0).exp2()).round() as usize;
+        let (below, above) = (self.below(), self.above());
+        let octaves_between = |from: usize, to: usize| (to as f64 / from as f64).log2();
+        let (from, octaves) = match (below, above) {
+            (Some((narrow, narrow_db)), Some((wide, wide_db))) => {
+                // Never next to what is known: quality rises neither evenly nor always, and a step of one width says nothing.
+                let share = ((aim - narrow_db) / (wide_db - narrow_db)).clamp(SHARES.start, SHARES.end);
+                (narrow, share * octaves_between(narrow, wide))
+            }
+            (Some(end), None) | (None, Some(end)) => {
+                let (width, psnr_db) = end;
+                // Of the others the nearest in width.
+                let others = self.tried.iter().filter(|(other, _)| *other != width);
+                let gain = others
+                    .min_by_key(|(other, _)| other.abs_diff(width))
+                    .map_or(GAIN_DB, |&(other, other_db)| (other_db - psnr_db) / octaves_between(width, other));
+                let octaves = (aim - psnr_db) / gain.clamp(*GAINS_DB.start(), *GAINS_DB.end());
+                (width, octaves.clamp(-2.0, 2.0))
+            }
+            (None, None) => return None,
+        };
+        let next = (from as f64 * octaves.exp2()).round() as usize;
         // Where wider was not better, only widths between are left to the search, or none.
-        let least = self.below().map_or(1, |widest| widest + 1);
-        let most = self.above().map_or(self.most, |narrowest| narrowest - 1);
+        let least = below.map_or(1, |(widest, _)| widest + 1);
+        let most = above.map_or(self.most, |(narrowest, _)| narrowest - 1);
         (least <= most).then(|| next.clamp(least, most))
     }
 }
