@@ -12,7 +12,7 @@ use asmr::network::{Network, NetworkConfig};
 use asmr::signal::{Samples, Signal, Source};
 use asmr_media::{SliceReader, hold, reopen_signal};
 use asmr_train::checkpoint::Fingerprint;
-use asmr_train::config::FitConfig;
+use asmr_train::config::{FitConfig, Preset};
 use asmr_train::fit::{Control, Ending, Fit, FitError, Fitted};
 use asmr_train::measure::decoded_psnr_db;
 use asmr_train::quantise::{self, Quantised, quantise, quantise_to_size};
@@ -32,6 +32,8 @@ use crate::values::MAX_TIME;
 
 /// Factors on the steps of a fit where no width has the wanted quality.
 const MORE_STEPS: [u32; 3] = [2, 4, 8];
+/// ... and on those of the preset `fast` where its search would go far wider: about what the default has.
+const LONGER: u32 = 4;
 
 /// What rounding the weights costs unless something else is asked for, in dB: photographs take about a quarter of the floats'
 /// bytes (results/).
@@ -400,6 +402,9 @@ impl<'a> Job<'a> {
         let mut best: Option<(Fitted, f64, FitConfig, FileHeader)> = None;
         let mut elapsed_s = 0.0;
         let mut factors = MORE_STEPS.into_iter();
+        // A longer fit is one that the preset makes short, and nothing says how long.
+        let mut is_short = Preset::from(self.args.preset) == Preset::Fast && self.args.steps.is_none();
+        let mut length = 1;
         loop {
             if interrupt::is_stopping()
                 && let Some((fitted, ..)) = &mut best
@@ -418,19 +423,25 @@ impl<'a> Job<'a> {
             };
             let network = choose_network(self.args, &self.header.signal, Room::Width(width))?;
             self.config = fit_config(self.args, &network, 1)?;
-            self.config.set_steps(self.config.steps.saturating_mul(factor));
+            self.config.set_steps(self.config.steps.saturating_mul(length * factor));
             self.header.fit = record(&self.config, self.size, self.output, true)?;
             self.header.network = network.clone();
             let fitted = self.fit(source, &network, &format!("{}: ", search.what()), None, None)?;
             elapsed_s += fitted.elapsed_s;
             let psnr_db = decoded_psnr_db(&fitted.network, source)
                 .map_err(|error| Failure::usage(error.to_string()))?;
+            let is_highest = best.as_ref().is_none_or(|(_, best_db, ..)| psnr_db > *best_db);
             let is_better = match factor {
-                1 => search.tried(width, psnr_db),
-                _ => best.as_ref().is_none_or(|(_, best_db, ..)| psnr_db > *best_db),
+                1 => search.tried(width, psnr_db) && (psnr_db >= target || is_highest),
+                _ => is_highest,
             };
             if is_better || best.is_none() {
                 best = Some((fitted, psnr_db, self.config.clone(), self.header.clone()));
+            }
+            // Twice the width costs as much time as four times the steps, and four times the bytes.
+            if is_short && search.next_width().is_some_and(|next| next > 2 * width) {
+                (is_short, length) = (false, LONGER);
+                search = search.anew(width);
             }
         }
         let (mut fitted, psnr_db, config, header) =

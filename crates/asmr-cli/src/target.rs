@@ -136,6 +136,8 @@ pub(crate) struct Search {
     next: Option<usize>,
     /// Widths and what they gave.
     tried: Vec<(usize, f64)>,
+    /// Fits of another length, which say nothing about these.
+    n_before: usize,
 }
 
 impl Search {
@@ -144,7 +146,12 @@ impl Search {
         let values = network.partition.n_samples().saturating_mul(network.channels as u128);
         let fits = |width: usize| Cost::of(&NetworkConfig { width, ..network.clone() }).n_params <= values;
         let most = (1..=LARGE_WIDTH).rev().find(|&width| fits(width)).unwrap_or(1);
-        Self { target, most, next: Some(FIRST_WIDTH.min(most)), tried: Vec::new() }
+        Self { target, most, next: Some(FIRST_WIDTH.min(most)), tried: Vec::new(), n_before: 0 }
+    }
+
+    /// The same search for fits of another length, from this width on.
+    pub(crate) fn anew(&self, width: usize) -> Self {
+        Self { next: Some(width), tried: Vec::new(), n_before: self.n_before + self.tried.len(), ..*self }
     }
 
     /// The width to try next; `None` when the search is over.
@@ -154,7 +161,7 @@ impl Search {
 
     /// What is being tried, for people.
     pub(crate) fn what(&self) -> String {
-        format!("try {} for {} dB", self.tried.len() + 1, self.target)
+        format!("try {} for {} dB", self.n_before + self.tried.len() + 1, self.target)
     }
 
     /// Whether a PSNR reaches the target, with something left for rounding.
@@ -164,12 +171,20 @@ impl Search {
 
     /// The widest network that did not reach the target, and its PSNR.
     fn below(&self) -> Option<(usize, f64)> {
-        self.tried.iter().filter(|(_, psnr_db)| !self.reaches(*psnr_db)).max_by_key(|(width, _)| *width).copied()
+        self.tried
+            .iter()
+            .filter(|(_, psnr_db)| !self.reaches(*psnr_db))
+            .max_by_key(|(width, _)| *width)
+            .copied()
     }
 
     /// The narrowest that did.
     fn above(&self) -> Option<(usize, f64)> {
-        self.tried.iter().filter(|(_, psnr_db)| self.reaches(*psnr_db)).min_by_key(|(width, _)| *width).copied()
+        self.tried
+            .iter()
+            .filter(|(_, psnr_db)| self.reaches(*psnr_db))
+            .min_by_key(|(width, _)| *width)
+            .copied()
     }
 
     /// Takes in what a width gave; whether it is the best so far.
@@ -202,7 +217,9 @@ impl Search {
                 let others = self.tried.iter().filter(|(other, _)| *other != width);
                 let gain = others
                     .min_by_key(|(other, _)| other.abs_diff(width))
-                    .map_or(GAIN_DB, |&(other, other_db)| (other_db - psnr_db) / octaves_between(width, other));
+                    .map_or(GAIN_DB, |&(other, other_db)| {
+                        (other_db - psnr_db) / octaves_between(width, other)
+                    });
                 let octaves = (aim - psnr_db) / gain.clamp(*GAINS_DB.start(), *GAINS_DB.end());
                 (width, octaves.clamp(-2.0, 2.0))
             }
@@ -256,6 +273,49 @@ mod tests {
             }
         }
         assert_eq!(n_cases, 16);
+    }
+
+    /// Between a width that is too narrow and one that is wide enough, the next one is next to neither, whatever else was tried;
+    /// what leaves nothing for rounding counts as too narrow.
+    #[test]
+    fn a_bracket_is_divided() {
+        let at = |tried: &[(usize, f64)]| {
+            let mut search = Search::new(30.0, &network(1 << 20));
+            for &(width, psnr_db) in tried {
+                search.tried(width, psnr_db);
+            }
+            search.next_width()
+        };
+        // Half of the way in octaves: the aim, 30.2, is half of that in decibels.
+        assert_eq!(at(&[(100, 29.2), (196, 31.2)]), Some(140));
+        // Two that are nearer to the aim, and both too narrow, do not lead past the middle.
+        assert_eq!(
+            at(&[(90, 29.8), (100, 29.9), (196, 31.2)]),
+            Some((100.0 * 1.96f64.powf(0.3 / 1.3)).round() as usize)
+        );
+        // A fifth of the way at the least, and at the most.
+        assert_eq!(at(&[(100, 30.02), (196, 60.0)]), Some((100.0 * 1.96f64.powf(0.2)).round() as usize));
+        assert_eq!(at(&[(100, 0.0), (196, 30.5)]), Some((100.0 * 1.96f64.powf(0.8)).round() as usize));
+        // Narrower was better, or nothing lies between.
+        assert_eq!(at(&[(150, 29.0), (100, 30.6)]), None);
+        assert_eq!(at(&[(100, 29.0), (101, 30.6)]), None);
+    }
+
+    /// Anew it knows of no width, and begins with the one that it is told.
+    #[test]
+    fn a_search_begins_anew() {
+        let mut search = Search::new(30.0, &network(1 << 20));
+        search.tried(96, 20.0);
+        assert_eq!(
+            search.next_width(),
+            Some((96.0 * (10.2f64 / 6.0).exp2()).round() as usize),
+            "10.2 dB at 6 dB an octave"
+        );
+        let mut anew = search.anew(96);
+        assert_eq!(anew.next_width(), Some(96));
+        assert_eq!(anew.what(), "try 2 for 30 dB");
+        assert!(anew.tried(96, 29.0));
+        assert_eq!(anew.next_width(), Some((96.0 * (1.2f64 / 6.0).exp2()).round() as usize));
     }
 
     /// What no width reaches ends with the best that was seen, and soon.
