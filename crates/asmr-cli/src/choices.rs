@@ -1,9 +1,10 @@
 //! From options to a network and the settings of its fit: what contradicts itself is refused, what is left open is chosen.
 
+use asmr::cost::Cost;
 use asmr::file::Encoding;
 use asmr::network::NetworkConfig;
 use asmr::partition::{Partition, parse_bases};
-use asmr::planner::{DEFAULT_WIDTH, PlanRequest, plan};
+use asmr::planner::{DEFAULT_WIDTH, PlanRequest, default_levels, plan};
 use asmr::published::published;
 use asmr::signal::SignalInfo;
 use asmr_train::config::{FitConfig, Preset};
@@ -108,18 +109,19 @@ pub(crate) enum Room {
     Weights(u64),
 }
 
-/// Bases and width: those given, the planner's for the rest.
+/// Bases and width: those given, the planner's for the rest; of so many levels, where options say none.
 pub(crate) fn choose_network(
     args: &EncodeArgs,
     info: &SignalInfo,
     room: Room,
+    levels: Option<usize>,
 ) -> Result<NetworkConfig, Failure> {
     // Where a target decides the width it decides the network, and the preset only how it is fitted.
     let is_decided =
         !matches!(room, Room::Default) && args.width.is_none() && args.bases.is_none() && args.mac.is_none();
     let paper = (Preset::from(args.preset) == Preset::Paper && !is_decided).then(|| published(info));
     let mut request = PlanRequest {
-        levels: args.levels.or(paper.map(|paper| paper.levels)),
+        levels: args.levels.or(levels).or(paper.map(|paper| paper.levels)),
         width: args.width.or(paper.filter(|_| args.mac.is_none()).map(|paper| paper.width)).or(match room {
             Room::Width(width) => Some(width),
             Room::Default | Room::Weights(_) => None,
@@ -154,6 +156,25 @@ pub(crate) fn choose_network(
     };
     network.validate().map_err(|error| refuse(&error))?;
     Ok(network)
+}
+
+/// The network with a picture's other bases, and as wide as the weights of this one allow: the planner has smooth bases for narrow
+/// networks and plain ones for wide networks (`asmr::planner`), and where the two meet, the picture decides which are better.
+/// With it the levels with which [`choose_network`] chooses those bases. `None` where there is no choice.
+pub(crate) fn other_bases(
+    args: &EncodeArgs,
+    info: &SignalInfo,
+    network: &NetworkConfig,
+) -> Option<(NetworkConfig, Option<usize>)> {
+    if args.bases.is_some() || args.levels.is_some() {
+        return None;
+    }
+    let room = Room::Weights(u64::try_from(Cost::of(network).n_params).ok()?);
+    // Asked for levels, the planner has plain bases.
+    [None, Some(default_levels(&info.extents))].into_iter().find_map(|levels| {
+        let other = choose_network(args, info, room, levels).ok()?;
+        (other.partition != network.partition).then_some((other, levels))
+    })
 }
 
 /// The preset's settings with the options' changes.
@@ -194,5 +215,54 @@ pub(crate) fn note_padding(network: &NetworkConfig) {
             "note: the bases reach past the signal and pad {}; the padding has no weight in the fit and is cut off on decode",
             padded.join(" and ")
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+    use asmr::planner::SMOOTH_BASES;
+    use asmr::signal::{ColorType, SampleType};
+
+    fn args(more: &[&str]) -> Box<EncodeArgs> {
+        match Cli::try_parse_from(["asmr", "encode", "a.png", "--psnr", "30"].iter().chain(more))
+            .unwrap()
+            .command
+        {
+            Command::Encode(args) => args,
+            _ => unreachable!(),
+        }
+    }
+
+    /// Each of the two kinds of bases has the other one as its other, with at most as many weights and nearly as many; wide networks,
+    /// other signals, and bases or levels that are asked for have none.
+    #[test]
+    fn smooth_and_plain_bases_are_each_others() {
+        let picture = SignalInfo::plain(vec![512, 768], 3, SampleType::U8, Some(ColorType::Rgb));
+        let is_smooth = |network: &NetworkConfig| network.partition.bases()[0][1..] == SMOOTH_BASES;
+        let of_width =
+            |args: &EncodeArgs, width| choose_network(args, &picture, Room::Width(width), None).unwrap();
+        let none = args(&[]);
+        for (width, smooth) in [(40, true), (96, true), (118, false)] {
+            let network = of_width(&none, width);
+            assert_eq!(is_smooth(&network), smooth, "{width}");
+            let (other, levels) = other_bases(&none, &picture, &network).unwrap();
+            assert_eq!(is_smooth(&other), !smooth, "{width}");
+            let n_params = Cost::of(&network).n_params;
+            let wider = NetworkConfig { width: other.width + 1, ..other.clone() };
+            assert!(Cost::of(&other).n_params <= n_params && n_params < Cost::of(&wider).n_params, "{width}");
+            // The levels lead to the same bases again.
+            let again = choose_network(&none, &picture, Room::Width(other.width), levels).unwrap();
+            assert_eq!(again, other);
+        }
+        assert!(other_bases(&none, &picture, &of_width(&none, 300)).is_none());
+        let six = args(&["--levels", "6"]);
+        assert!(other_bases(&six, &picture, &of_width(&six, 96)).is_none());
+        let sound = SignalInfo::plain(vec![1 << 20], 1, SampleType::I16, None);
+        let network = choose_network(&none, &sound, Room::Width(96), None).unwrap();
+        assert!(other_bases(&none, &sound, &network).is_none());
     }
 }

@@ -100,7 +100,7 @@ pub(crate) fn run(args: &EncodeArgs, common: &Common) -> Result<u8, Failure> {
         (None, Some(_)) => Room::Weights(target::corrected_params(&chunk_info)),
         (None, None) => Room::Default,
     };
-    let mut network = choose_network(args, &chunk_info, room)?;
+    let mut network = choose_network(args, &chunk_info, room, None)?;
     if size.is_none() && max_error.is_none() && n_chunks > 1 && is_width_open(args) {
         // Chunks share the work of a fit, and a wide network would see too little of its own.
         network.width = network.width.min(DEFAULT_WIDTH);

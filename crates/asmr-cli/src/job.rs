@@ -18,7 +18,7 @@ use asmr_train::measure::decoded_psnr_db;
 use asmr_train::quantise::{self, Quantised, quantise, quantise_to_size};
 
 use crate::args::{Common, EncodeArgs};
-use crate::choices::{Room, choose_network, fit_config};
+use crate::choices::{Room, choose_network, fit_config, other_bases};
 use crate::corrections;
 use crate::error::{Failure, say};
 use crate::files;
@@ -394,8 +394,8 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Fits networks of different widths until one has the wanted PSNR and little more; where none has it, the best again with more
-    /// steps. Gives the one that is kept, with its PSNR.
+    /// Fits networks of different widths until one has the wanted PSNR and little more, and then those of other bases if they are
+    /// better with as many weights; where none has it, the best again with more steps. Gives the one that is kept, with its PSNR.
     fn search(&mut self, source: &dyn Source) -> Result<(Fitted, Option<f64>), Failure> {
         let target = self.args.psnr.unwrap_or_default();
         let mut search = Search::new(target, &self.header.network);
@@ -405,6 +405,7 @@ impl<'a> Job<'a> {
         // A longer fit is one that the preset makes short, and nothing says how long.
         let mut is_short = Preset::from(self.args.preset) == Preset::Fast && self.args.steps.is_none();
         let mut length = 1;
+        let (mut levels, mut is_other) = (None, false);
         loop {
             if interrupt::is_stopping()
                 && let Some((fitted, ..)) = &mut best
@@ -412,16 +413,27 @@ impl<'a> Job<'a> {
                 fitted.ending = Ending::Stopped;
                 break;
             }
-            let (width, factor) = match (search.next_width(), &best) {
-                (Some(width), _) => (width, 1),
-                // More width was no help.
-                (None, Some((fitted, psnr_db, ..))) if *psnr_db < target && self.args.steps.is_none() => {
-                    let Some(factor) = factors.next() else { break };
-                    (fitted.network.config().width, factor)
+            let mut other = None;
+            let (network, factor) = match (search.next_width(), &best) {
+                (Some(width), _) => {
+                    (choose_network(self.args, &self.header.signal, Room::Width(width), levels)?, 1)
                 }
-                (None, _) => break,
+                (None, None) => break,
+                // More width was no help.
+                (None, Some((fitted, psnr_db, ..))) if *psnr_db < target => {
+                    let Some(factor) = factors.next().filter(|_| self.args.steps.is_none()) else { break };
+                    (fitted.network.config().clone(), factor)
+                }
+                // Other bases may need fewer weights.
+                (None, Some((fitted, ..))) => {
+                    let known = fitted.network.config();
+                    other = if is_other { None } else { other_bases(self.args, &self.header.signal, known) };
+                    is_other = true;
+                    let Some((network, _)) = &other else { break };
+                    (network.clone(), 1)
+                }
             };
-            let network = choose_network(self.args, &self.header.signal, Room::Width(width))?;
+            let width = network.width;
             self.config = fit_config(self.args, &network, 1)?;
             self.config.set_steps(self.config.steps.saturating_mul(length * factor));
             self.header.fit = record(&self.config, self.size, self.output, true)?;
@@ -431,6 +443,13 @@ impl<'a> Job<'a> {
             let psnr_db = decoded_psnr_db(&fitted.network, source)
                 .map_err(|error| Failure::usage(error.to_string()))?;
             let is_highest = best.as_ref().is_none_or(|(_, best_db, ..)| psnr_db > *best_db);
+            if let Some((_, other_levels)) = other {
+                if !is_highest {
+                    continue;
+                }
+                levels = other_levels;
+                search = search.anew(width);
+            }
             let is_better = match factor {
                 1 => search.tried(width, psnr_db) && (psnr_db >= target || is_highest),
                 _ => is_highest,
@@ -439,7 +458,7 @@ impl<'a> Job<'a> {
                 best = Some((fitted, psnr_db, self.config.clone(), self.header.clone()));
             }
             // Twice the width costs as much time as four times the steps, and four times the bytes.
-            if is_short && search.next_width().is_some_and(|next| next > 2 * width) {
+            if is_short && search.next_width().is_some_and(|next| next >= 2 * width) {
                 (is_short, length) = (false, LONGER);
                 search = search.anew(width);
             }
