@@ -113,10 +113,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// The repository's root: the folder above this package.
+/// The repository's root: the folder above this package. What Cargo says as it runs this goes first: clones that share a target folder
+/// share the binary too, and the folder that it was built in is another clone's.
 fn root() -> PathBuf {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    package.parent().unwrap_or(package).to_path_buf()
+    let package = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    package.parent().map_or_else(|| package.clone(), Path::to_path_buf)
 }
 
 /// A file's text, or a sentence that names the file.
