@@ -400,12 +400,12 @@ impl<'a> Job<'a> {
         let target = self.args.psnr.unwrap_or_default();
         let mut search = Search::new(target, &self.header.network);
         let mut best: Option<(Fitted, f64, FitConfig, FileHeader)> = None;
-        let mut elapsed_s = 0.0;
+        let (mut n_tries, mut elapsed_s) = (0, 0.0);
         let mut factors = MORE_STEPS.into_iter();
         // A longer fit is one that the preset makes short, and nothing says how long.
         let mut is_short = Preset::from(self.args.preset) == Preset::Fast && self.args.steps.is_none();
         let mut length = 1;
-        let (mut levels, mut is_other) = (None, false);
+        let (mut levels, mut tries_other) = (None, true);
         loop {
             if interrupt::is_stopping()
                 && let Some((fitted, ..)) = &mut best
@@ -422,13 +422,14 @@ impl<'a> Job<'a> {
                 // More width was no help.
                 (None, Some((fitted, psnr_db, ..))) if *psnr_db < target => {
                     let Some(factor) = factors.next().filter(|_| self.args.steps.is_none()) else { break };
+                    tries_other = false;
                     (fitted.network.config().clone(), factor)
                 }
                 // Other bases may need fewer weights.
                 (None, Some((fitted, ..))) => {
-                    let known = fitted.network.config();
-                    other = if is_other { None } else { other_bases(self.args, &self.header.signal, known) };
-                    is_other = true;
+                    if std::mem::take(&mut tries_other) {
+                        other = other_bases(self.args, &self.header.signal, fitted.network.config());
+                    }
                     let Some((network, _)) = &other else { break };
                     (network.clone(), 1)
                 }
@@ -438,7 +439,9 @@ impl<'a> Job<'a> {
             self.config.set_steps(self.config.steps.saturating_mul(length * factor));
             self.header.fit = record(&self.config, self.size, self.output, true)?;
             self.header.network = network.clone();
-            let fitted = self.fit(source, &network, &format!("{}: ", search.what()), None, None)?;
+            n_tries += 1;
+            let label = format!("try {n_tries} for {target} dB: ");
+            let fitted = self.fit(source, &network, &label, None, None)?;
             elapsed_s += fitted.elapsed_s;
             let psnr_db = decoded_psnr_db(&fitted.network, source)
                 .map_err(|error| Failure::usage(error.to_string()))?;
@@ -458,7 +461,7 @@ impl<'a> Job<'a> {
                 best = Some((fitted, psnr_db, self.config.clone(), self.header.clone()));
             }
             // Twice the width costs as much time as four times the steps, and four times the bytes.
-            if is_short && search.next_width().is_some_and(|next| next >= 2 * width) {
+            if is_short && search.goes_far_wider() {
                 (is_short, length) = (false, LONGER);
                 search = search.anew(width);
             }

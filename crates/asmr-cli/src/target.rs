@@ -138,8 +138,6 @@ pub(crate) struct Search {
     next: Option<usize>,
     /// Widths and what they gave.
     tried: Vec<(usize, f64)>,
-    /// Fits of another length, which say nothing about these.
-    n_before: usize,
 }
 
 impl Search {
@@ -148,12 +146,12 @@ impl Search {
         let values = network.partition.n_samples().saturating_mul(network.channels as u128);
         let fits = |width: usize| Cost::of(&NetworkConfig { width, ..network.clone() }).n_params <= values;
         let most = (1..=LARGE_WIDTH).rev().find(|&width| fits(width)).unwrap_or(1);
-        Self { target, most, next: Some(FIRST_WIDTH.min(most)), tried: Vec::new(), n_before: 0 }
+        Self { target, most, next: Some(FIRST_WIDTH.min(most)), tried: Vec::new() }
     }
 
-    /// The same search for fits of another length, from this width on.
+    /// The same search for fits of another length or with other bases, of which these say nothing, from this width on.
     pub(crate) fn anew(&self, width: usize) -> Self {
-        Self { next: Some(width), tried: Vec::new(), n_before: self.n_before + self.tried.len(), ..*self }
+        Self { next: Some(width), tried: Vec::new(), ..*self }
     }
 
     /// The width to try next; `None` when the search is over.
@@ -161,9 +159,10 @@ impl Search {
         self.next
     }
 
-    /// What is being tried, for people.
-    pub(crate) fn what(&self) -> String {
-        format!("try {} for {} dB", self.n_before + self.tried.len() + 1, self.target)
+    /// Whether none had the quality and the next one is an octave wider than all of them.
+    pub(crate) fn goes_far_wider(&self) -> bool {
+        let widest = self.below().map_or(0, |(width, _)| width);
+        self.above().is_none() && self.next.is_some_and(|next| next >= 2 * widest)
     }
 
     /// Whether a PSNR reaches the target, with something left for rounding.
@@ -309,11 +308,18 @@ mod tests {
         let mut search = Search::new(30.0, &network(1 << 20));
         search.tried(96, 20.0);
         assert_eq!(search.next_width(), Some(192), "10.2 dB at 6 dB an octave are more than an octave");
+        assert!(search.goes_far_wider());
         let mut anew = search.anew(96);
         assert_eq!(anew.next_width(), Some(96));
-        assert_eq!(anew.what(), "try 2 for 30 dB");
         assert!(anew.tried(96, 29.0));
         assert_eq!(anew.next_width(), Some((96.0 * (1.2f64 / 6.0).exp2()).round() as usize));
+        assert!(!anew.goes_far_wider());
+        // A width that is wide enough is a bound, however far below it the last one was.
+        let mut search = Search::new(30.0, &network(1 << 20));
+        search.tried(96, 42.0);
+        search.tried(24, 12.0);
+        assert_eq!(search.next_width(), Some((24.0 * 4f64.powf(18.2 / 30.0)).round() as usize));
+        assert!(!search.goes_far_wider());
     }
 
     /// What no width reaches ends with the best that was seen, and soon.
