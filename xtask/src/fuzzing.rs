@@ -1,6 +1,6 @@
 //! `cargo xtask fuzz SECONDS [NAME...]`: runs the fuzzers (docs/FUZZING.md) for so long each, as many at a time as there are cores. Each
 //! run adds a row to `results/VERSION/fuzz.tsv` as soon as it ends: how long on the processor, how many executions, whether anything was
-//! found. `results/VERSION/fuzz-summary.tsv` has the sums since the last finding; `cargo xtask fuzz summary` makes it anew.
+//! found. `results/VERSION/fuzz-summary.tsv` has the sums since the last mend; `cargo xtask fuzz summary` makes it anew.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -29,9 +29,12 @@ const SOURCES: [&str; 9] = [
     "fuzz/Cargo.toml",
     "fuzz/Cargo.lock",
 ];
+/// The last commit that mended what a fuzzer, or a reader of the code, had found. To be changed with every mend: runs before it say
+/// little about what is there now, whichever fuzzer they were of.
+const LAST_MEND: &str = "8075255";
 const COLUMNS: &str = "fuzzer\tcpu_minutes\texecutions\tinputs\tfindings\texit_code\tcommit";
 const SUMMARY: &str = "fuzz-summary";
-const SUMMARY_COLUMNS: &str = "fuzzer\tcpu_minutes\texecutions\tfindings\tclean_cpu_minutes\tclean_executions\tpresent_cpu_minutes\tpresent_executions";
+const SUMMARY_COLUMNS: &str = "fuzzer\tcpu_minutes\texecutions\tfindings\tmended_cpu_minutes\tmended_executions\tpresent_cpu_minutes\tpresent_executions";
 /// The document that shows the summary.
 pub(crate) const DOCUMENT: &str = "docs/FUZZING.md";
 
@@ -207,30 +210,46 @@ fn append(path: &Path, row: &str) -> Result<(), String> {
 pub(crate) fn summarise(root: &Path) -> Result<(), String> {
     let folder = root.join("results").join(VERSION);
     let runs = std::fs::read_to_string(folder.join("fuzz.tsv")).unwrap_or_default();
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").args(arguments).current_dir(root).output();
+        output.is_ok_and(|output| output.status.success())
+    };
     // Asked once for each commit.
     let mut known = BTreeMap::new();
-    let is_present = |commit: &str| {
+    let age = |commit: &str| {
         *known.entry(commit.to_owned()).or_insert_with(|| {
-            let mut diff = Command::new("git");
-            diff.args(["diff", "--quiet", commit, "--"]).args(SOURCES).current_dir(root);
             // With changes that nobody can look up any more, it is not known.
-            !commit.contains(' ') && diff.output().is_ok_and(|output| output.status.success())
+            if commit.contains(' ') || !git(&["merge-base", "--is-ancestor", LAST_MEND, commit]) {
+                Age::BeforeTheMend
+            } else if git(&[["diff", "--quiet", commit, "--"].as_slice(), &SOURCES].concat()) {
+                Age::Present
+            } else {
+                Age::Mended
+            }
         })
     };
-    let rows = sums(&runs, &targets(&read(&root.join(BODIES))?)?, is_present)?.join("\n");
+    let rows = sums(&runs, &targets(&read(&root.join(BODIES))?)?, age)?.join("\n");
     println!("{SUMMARY_COLUMNS}\n{rows}");
     let text = format!(
-        "# Sums of results/{VERSION}/fuzz.tsv; made by `cargo xtask fuzz`\n# present sources: those of commit {}\n{SUMMARY_COLUMNS}\n{rows}\n",
+        "# Sums of results/{VERSION}/fuzz.tsv; made by `cargo xtask fuzz`\n# the last mend: commit {LAST_MEND}\n# present sources: those of commit {}\n{SUMMARY_COLUMNS}\n{rows}\n",
         commit(root)
     );
     replace(&folder.join(format!("{SUMMARY}.tsv")), &text)
 }
 
-/// For each fuzzer what all its runs come to, those since its last finding, and of these those of the present sources.
+/// How old the sources of a run are.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+enum Age {
+    BeforeTheMend,
+    Mended,
+    Present,
+}
+
+/// For each fuzzer what all its runs come to, those without a finding since the last mend, and of these those of the present sources.
 fn sums(
     runs: &str,
     targets: &[(String, u32)],
-    mut is_present: impl FnMut(&str) -> bool,
+    mut age: impl FnMut(&str) -> Age,
 ) -> Result<Vec<String>, String> {
     #[derive(Clone, Copy, Default)]
     struct Sum {
@@ -239,7 +258,7 @@ fn sums(
     }
     let mut rows = Vec::new();
     for (target, _) in targets {
-        let (mut all, mut clean, mut present) = (Sum::default(), Sum::default(), Sum::default());
+        let (mut all, mut mended, mut present) = (Sum::default(), Sum::default(), Sum::default());
         let mut n_findings = 0;
         for line in runs.lines() {
             let cells: Vec<&str> = line.split('\t').collect();
@@ -256,17 +275,20 @@ fn sums(
             };
             add(&mut all);
             if findings == "0" {
-                add(&mut clean);
-                if is_present(commit) {
+                let age = age(commit);
+                if age >= Age::Mended {
+                    add(&mut mended);
+                }
+                if age >= Age::Present {
                     add(&mut present);
                 }
             } else {
                 n_findings += 1;
-                (clean, present) = (Sum::default(), Sum::default());
+                (mended, present) = (Sum::default(), Sum::default());
             }
         }
         let of = |sum: Sum| format!("{:.2}\t{}", sum.minutes, sum.executions);
-        rows.push(format!("{target}\t{}\t{n_findings}\t{}\t{}", of(all), of(clean), of(present)));
+        rows.push(format!("{target}\t{}\t{n_findings}\t{}\t{}", of(all), of(mended), of(present)));
     }
     Ok(rows)
 }
@@ -276,8 +298,8 @@ const SHOWN: &[Column] = &[
     figure("cpu_minutes", "CPU minutes in all", 1),
     figure("executions", "executions", 0),
     figure("findings", "runs that found something", 0),
-    figure("clean_cpu_minutes", "CPU minutes since the last finding", 1),
-    figure("clean_executions", "executions since", 0),
+    figure("mended_cpu_minutes", "CPU minutes without a finding after the last mend", 1),
+    figure("mended_executions", "executions after it", 0),
     figure("present_cpu_minutes", "of these on the present sources, CPU minutes", 1),
     figure("present_executions", "executions", 0),
 ];
@@ -328,18 +350,28 @@ mod tests {
     }
 
     #[test]
-    fn sums_begin_after_a_finding() {
+    fn sums_begin_after_a_mend_and_after_a_finding() {
         let runs = "# made by x\n\
                     fuzzer\tcpu_minutes\texecutions\tinputs\tfindings\texit_code\tcommit\n\
                     a\t9\t900\t3\t0\t0\told\n\
                     a\t1\t\t3\t1\t77\told\n\
+                    b\t8\t80\t1\t0\t0\told\n\
                     b\t4\t40\t1\t0\t0\tnew\n\
-                    a\t2\t20\t3\t0\t0\told\n\
-                    a\t3\t30\t3\t0\t0\tnew\n";
-        let targets = [("a".to_owned(), 1), ("b".to_owned(), 1), ("c".to_owned(), 1)];
-        let rows = sums(runs, &targets, |commit| commit == "new").unwrap();
+                    a\t2\t20\t3\t0\t0\tmended\n\
+                    a\t3\t30\t3\t0\t0\tnew\n\
+                    c\t5\t50\t1\t0\t0\tmended\n\
+                    c\t1\t10\t1\t1\t77\tmended\n\
+                    c\t6\t60\t1\t0\t0\tmended\n";
+        let targets = [("a".to_owned(), 1), ("b".to_owned(), 1), ("c".to_owned(), 1), ("d".to_owned(), 1)];
+        let age = |commit: &str| match commit {
+            "old" => Age::BeforeTheMend,
+            "mended" => Age::Mended,
+            _ => Age::Present,
+        };
+        let rows = sums(runs, &targets, age).unwrap();
         assert_eq!(rows[0], "a\t15.00\t950\t1\t5.00\t50\t3.00\t30");
-        assert_eq!(rows[1], "b\t4.00\t40\t0\t4.00\t40\t4.00\t40");
-        assert_eq!(rows[2], "c\t0.00\t0\t0\t0.00\t0\t0.00\t0");
+        assert_eq!(rows[1], "b\t12.00\t120\t0\t4.00\t40\t4.00\t40");
+        assert_eq!(rows[2], "c\t12.00\t120\t1\t6.00\t60\t0.00\t0");
+        assert_eq!(rows[3], "d\t0.00\t0\t0\t0.00\t0\t0.00\t0");
     }
 }

@@ -51,7 +51,7 @@ tasks:
   results rate-distortion-kinds [NAME]   sound, a film and a volume at given rates and by classic codecs (needs ffmpeg)
   results kills            a large picture's fit, killed and resumed again and again
   fuzz SECONDS [NAME...]   run each fuzzer, or those named (or whose names contain NAME), for so long; adds to results/VERSION/fuzz.tsv
-  fuzz summary             sums of its rows since the last finding, in results/VERSION/fuzz-summary.tsv; also made after each run
+  fuzz summary             sums of its rows since the last mend, in results/VERSION/fuzz-summary.tsv; also made after each run
   bench            time decodes and fits beside PyTorch (installed below target/) and write results/VERSION/bench-*.tsv;
                    bench --help lists its options
   report [--quick] [--fresh]   run all of experiments/ (days; quick: about an hour) and make one page of them in results/VERSION/experiments/;
