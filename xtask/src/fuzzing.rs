@@ -53,6 +53,8 @@ pub(crate) fn run(root: &Path, seconds: &str, names: &[&str]) -> Result<(), Stri
     let targets = chosen(all, names)?;
     let path = root.join("results").join(VERSION).join("fuzz.tsv");
     check_columns(&path)?;
+    // What is built, not what has been committed by the time that a run ends.
+    let commit = commit(root);
     let binaries = build(root)?;
     let (next, told) = (AtomicUsize::new(0), Mutex::new((Vec::new(), Vec::new())));
     let n_cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -60,7 +62,7 @@ pub(crate) fn run(root: &Path, seconds: &str, names: &[&str]) -> Result<(), Stri
         for _ in 0..n_cores.min(targets.len()) {
             scope.spawn(|| {
                 while let Some((name, max_bytes)) = targets.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let run = one(root, &binaries.join(name), name, *max_bytes, seconds);
+                    let run = one(root, &binaries.join(name), (name, *max_bytes), seconds, &commit);
                     // One at a time, so that rows stay whole.
                     let Ok(mut told) = told.lock() else { return };
                     let (findings, errors) = &mut *told;
@@ -128,7 +130,13 @@ fn build(root: &Path) -> Result<PathBuf, String> {
 }
 
 /// Runs one fuzzer over the inputs that it has found before. The error is that it did not run.
-fn one(root: &Path, binary: &Path, name: &str, max_bytes: u32, seconds: u32) -> Result<Run, String> {
+fn one(
+    root: &Path,
+    binary: &Path,
+    (name, max_bytes): (&str, u32),
+    seconds: u32,
+    commit: &str,
+) -> Result<Run, String> {
     let folder = root.join("fuzz");
     let (corpus, artifacts) = (folder.join("corpus").join(name), folder.join("artifacts").join(name));
     for folder in [&corpus, &artifacts] {
@@ -171,7 +179,7 @@ fn one(root: &Path, binary: &Path, name: &str, max_bytes: u32, seconds: u32) -> 
         std::fs::read_dir(&corpus).map_or(0, Iterator::count).to_string(),
         u32::from(is_found).to_string(),
         code.to_string(),
-        commit(root),
+        commit.to_owned(),
     ]
     .join("\t");
     let finding =
